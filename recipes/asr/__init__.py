@@ -1,0 +1,53 @@
+"""The recognition recipe: from a corpus in its published layout to a scored, packaged model."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from recipes.asr.config import ASRRecipe
+from recipes.asr.context import ASRContext
+from recipes.asr.data import doctor, prepare, stats, tokenizer
+from recipes.asr.evaluation import decode, package, score
+from recipes.asr.training import average, train
+from recipes.stage import Stage, run_stages
+from s4speech.config.base import load_config
+
+FEATURES = "model.features"
+
+
+def _corpus(context: ASRContext) -> list[Path]:
+    corpus = context.config.corpus
+    return [Path(corpus.root) / part for part in [*corpus.train, *corpus.valid, *corpus.test]]
+
+
+STAGES: tuple[Stage[ASRContext], ...] = (
+    Stage("prepare", prepare, config=("corpus",), inputs=_corpus),
+    Stage("doctor", doctor, config=("doctor",), needs=("prepare",)),
+    Stage("tokenizer", tokenizer, config=("tokenizer",), needs=("prepare", "doctor")),
+    Stage("stats", stats, config=(FEATURES,), needs=("prepare", "doctor")),
+    Stage("train", train, config=("model", "train"), needs=("prepare", "tokenizer", "stats")),
+    Stage("average", average, needs=("prepare", "tokenizer", "train")),
+    Stage("decode", decode, config=("decode",), needs=("prepare", "tokenizer", "average")),
+    Stage("score", score, needs=("decode",)),
+    Stage("package", package, config=("package",), needs=("tokenizer", "average", "score")),
+)
+
+
+def main(
+    config_path: Path,
+    overrides: Sequence[str] = (),
+    stage: str | None = None,
+    stop_stage: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Run the stages that are not done. Raises InputError for what the user has to change."""
+    config = load_config(ASRRecipe, config_path, overrides)
+    command = shlex.join(["python", "-m", "recipes", "asr", str(config_path), *overrides])
+    context = ASRContext(config, Console(), command)
+    run_stages(STAGES, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
+    return 0
+
+
+__all__ = ["STAGES", "main"]

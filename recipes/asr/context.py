@@ -1,0 +1,46 @@
+"""What the stages of the recognition recipe share: the config and where things lie."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lhotse import CutSet
+from rich.console import Console
+
+from recipes.asr.config import ASRRecipe
+from s4speech.config.asr import ASRConfig
+from s4speech.models.asr.model import ASRModel, build_asr
+from s4speech.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class ASRContext:
+    """One run of the recipe. command: as the user typed it, for the model card."""
+
+    config: ASRRecipe
+    console: Console
+    command: str
+
+    @property
+    def exp_dir(self) -> Path:
+        return Path(self.config.exp_dir)
+
+    def cuts(self, part: str) -> CutSet:
+        """The cuts that the prepare stage wrote; part: train, valid or the name of a test part."""
+        return CutSet.from_jsonl(self.exp_dir / "prepare" / f"{part}.jsonl.gz").to_eager()
+
+    @property
+    def tokenizer_path(self) -> Path:
+        return self.exp_dir / "tokenizer" / "tokenizer.model"
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.tokenizer_path)
+
+    def build_model(self) -> ASRModel:
+        """A fresh model of the recipe's size, with the vocabulary of its tokenizer."""
+        return build_asr(self.model_config())
+
+    def model_config(self) -> ASRConfig:
+        """The model's config with the vocabulary size filled in."""
+        return self.config.model.model_copy(update={"vocab_size": self.tokenizer.vocab_size})

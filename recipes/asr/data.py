@@ -1,0 +1,99 @@
+"""Stages from the corpus to what training reads: prepare, doctor, tokenizer, stats."""
+
+import csv
+from pathlib import Path
+
+import torch
+from lhotse import CutSet
+from rich.table import Table
+from safetensors.torch import save_file
+
+from recipes.asr.context import ASRContext
+from s4speech.audio.features import LogMel
+from s4speech.data.asr import ASRDataset
+from s4speech.data.corpora import raise_problems, read_corpus
+from s4speech.data.doctor import Finding, examine
+from s4speech.errors import InputError
+from s4speech.text.tokenizer import Tokenizer
+
+STATISTICS_HOURS = 5.0
+
+
+def prepare(context: ASRContext, folder: Path) -> None:
+    """Corpus -> cuts of train, valid and each test part, as lhotse JSONL."""
+    corpus = context.config.corpus
+    if not corpus.valid and not corpus.valid_speakers:
+        raise InputError("corpus.valid: got nothing, wanted validation parts here or corpus.valid_speakers")
+    parts = read_corpus(corpus.name, Path(corpus.root), [*corpus.train, *corpus.valid, *corpus.test])
+    train = _join([parts[name] for name in corpus.train])
+    valid = _join([parts[name] for name in corpus.valid])
+    held_out = set(corpus.valid_speakers)
+    unknown = held_out - {cut.supervisions[0].speaker for cut in train}
+    if unknown:
+        raise InputError(
+            f"corpus.valid_speakers: no speaker {', '.join(sorted(unknown))} in {', '.join(corpus.train)}"
+        )
+    valid = _join([valid, train.filter(lambda cut: cut.supervisions[0].speaker in held_out)])
+    train = train.filter(lambda cut: cut.supervisions[0].speaker not in held_out)
+    sets = {"train": train, "valid": valid, **{name: parts[name] for name in corpus.test}}
+    table = Table("part", "utterances", "hours", "speakers", title=f"{corpus.name} in {corpus.root}")
+    for name, cuts in sets.items():
+        cuts = cuts.to_eager()
+        cuts.to_file(folder / f"{name}.jsonl.gz")
+        speakers = {cut.supervisions[0].speaker for cut in cuts}
+        hours = sum(cut.duration for cut in cuts) / 3600
+        table.add_row(name, str(len(cuts)), f"{hours:.2f}", str(len(speakers)))
+    context.console.print(table)
+
+
+def doctor(context: ASRContext, folder: Path) -> None:
+    """Read every utterance; write findings.csv; stop on a fatal one, or a test speaker in training."""
+    config = context.config
+    findings: list[Finding] = []
+    speakers: dict[str, set[str]] = {}
+    for part in ("train", "valid", *config.corpus.test):
+        cuts = context.cuts(part)
+        diagnosis = examine(cuts, alphabet=config.doctor.alphabet, min_s=config.doctor.min_s)
+        findings += diagnosis.findings
+        speakers[part] = {cut.supervisions[0].speaker for cut in cuts}
+    with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["fatal", "utterance", "file", "problem"])
+        writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
+    for part in config.corpus.test:
+        shared = speakers["train"] & speakers[part]
+        if shared:
+            context.console.print(f"doctor: {len(shared)} speakers of {part} are also in training")
+    fatal = [str(f) for f in findings if f.fatal]
+    raise_problems(fatal, f"correct or remove these utterances; all of them: {folder / 'findings.csv'}")
+    context.console.print(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
+
+
+def tokenizer(context: ASRContext, folder: Path) -> None:
+    """Training transcripts -> sentencepiece model."""
+    config = context.config.tokenizer
+    texts = [cut.supervisions[0].text for cut in context.cuts("train")]
+    Tokenizer.train(texts, folder / "tokenizer.model", config.vocab_size, config.type)
+
+
+def stats(context: ASRContext, folder: Path) -> None:
+    """Mean and standard deviation of each band over up to 5 h of training audio, evenly chosen."""
+    cuts = context.cuts("train")
+    hours = sum(cut.duration for cut in cuts) / 3600
+    step = max(1, round(hours / STATISTICS_HOURS))
+    features = LogMel(**context.config.model.features.model_dump())
+    dataset = ASRDataset(features, lambda text: [])
+    total = torch.zeros(2, features.n_mels, dtype=torch.float64)
+    frames = 0
+    for number, cut in enumerate(cuts):
+        if number % step == 0:
+            mel = dataset.cut_features(cut).double()
+            total += torch.stack([mel.sum(0), mel.square().sum(0)])
+            frames += len(mel)
+    mean = total[0] / frames
+    std = (total[1] / frames - mean.square()).clamp(min=0).sqrt()
+    save_file({"mean": mean.float(), "std": std.float()}, folder / "stats.safetensors")
+
+
+def _join(sets: list[CutSet]) -> CutSet:
+    return CutSet.from_cuts(cut for cuts in sets for cut in cuts)

@@ -1,0 +1,232 @@
+"""Stages decode, score and package."""
+
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse.cut import Cut
+from rich.progress import track
+from rich.table import Table
+from torch.nn.utils.rnn import pad_sequence
+
+from recipes.asr.context import ASRContext
+from recipes.asr.training import averaged_model, set_threads
+from s4speech.data.asr import ASRDataset
+from s4speech.files import write_by_rename
+from s4speech.metrics.alignment import listing, write_trn
+from s4speech.metrics.error_rate import ErrorReport, score as error_report
+from s4speech.models.asr.decoder import FrozenDecoder
+from s4speech.models.asr.model import EOS, SOS, ASRModel
+from s4speech.models.package import ASRPackageConfig, DecodeConfig, save_asr
+from s4speech.search.beam import joint_beam_search
+from s4speech.search.ctc import ctc_greedy
+
+METHODS = {"ctc_greedy": "CTC greedy", "joint": "joint beam"}
+
+
+def decode(context: ASRContext, folder: Path) -> None:
+    """Greedy CTC and joint beam search of every test part -> PART.jsonl; a part once written is not redone."""
+    set_threads(context.config.decode.threads)
+    model = averaged_model(context)
+    frozen = model.decoder.freeze()
+    for part in context.config.corpus.test:
+        target = folder / f"{part}.jsonl"
+        if target.exists():
+            continue
+        cuts = sorted(context.cuts(part), key=lambda cut: cut.duration)
+        batches = list(_batches(cuts, context.config.decode.max_duration_s))
+        rows: list[dict[str, Any]] = []
+        seconds = dict.fromkeys(("features", "encoder", "ctc_greedy", "joint"), 0.0)
+        for batch in track(
+            batches, f"decode {part}", console=context.console, disable=not context.console.is_terminal
+        ):
+            rows += _decode_batch(context, model, frozen, batch, seconds)
+        audio_s = sum(cut.duration for cut in cuts)
+        search_s = seconds["features"] + seconds["encoder"] + seconds["joint"]
+        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "rtf": search_s / audio_s}
+        timing |= {"beam": context.config.decode.beam, "threads": torch.get_num_threads()}
+        write_by_rename(folder / f"{part}.timing.json", json.dumps(timing, indent=1))
+        write_by_rename(target, "".join(json.dumps(row) + "\n" for row in rows))
+        context.console.print(f"decode {part}: real-time factor {search_s / audio_s:.3f} (joint beam)")
+
+
+def _decode_batch(
+    context: ASRContext,
+    model: ASRModel,
+    frozen: FrozenDecoder,
+    batch: Sequence[Cut],
+    seconds: dict[str, float],
+) -> list[dict[str, Any]]:
+    config, tokenizer = context.config.decode, context.tokenizer
+    clock = _Clock(seconds)
+    with torch.inference_mode():
+        dataset = ASRDataset(model.features, tokenizer.encode)
+        mel = [dataset.cut_features(cut) for cut in batch]
+        clock.lap("features")
+        memory, lengths = model.encode(pad_sequence(mel, batch_first=True), torch.tensor([len(m) for m in mel]))
+        log_probs = model.ctc_log_probs(memory)
+        clock.lap("encoder")
+        greedy = ctc_greedy(log_probs, lengths)
+        clock.lap("ctc_greedy")
+        joint = joint_beam_search(
+            frozen.bind(memory, lengths),
+            log_probs,
+            lengths,
+            sos=SOS,
+            eos=EOS,
+            beam=config.beam,
+            ctc_weight=config.ctc_weight,
+            nbest=min(3, config.beam),
+        )
+        clock.lap("joint")
+    return [
+        {
+            "id": cut.id,
+            "speaker": cut.supervisions[0].speaker,
+            "ref": cut.supervisions[0].text,
+            "ctc_greedy": tokenizer.decode(g.tokens),
+            "joint": tokenizer.decode(best[0].tokens),
+            "nbest": [
+                {"text": tokenizer.decode(h.tokens), "score": h.score, "scores": h.scores} for h in best
+            ],
+        }
+        for cut, g, best in zip(batch, greedy, joint, strict=True)
+    ]
+
+
+def score(context: ASRContext, folder: Path) -> None:
+    """WER and CER of every part and method: tables, alignment listings, TRN files, results.json."""
+    results: dict[str, Any] = {}
+    table = Table("part", "decoding", "words", "WER %", "95 %", "sub", "del", "ins", "CER %", "wrong utt.")
+    for part in context.config.corpus.test:
+        lines = (context.exp_dir / "decode" / f"{part}.jsonl").read_text("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        refs = {row["id"]: row["ref"] for row in rows}
+        speakers = {row["id"]: row["speaker"] for row in rows}
+        write_trn(folder / f"{part}.ref.trn", refs)
+        for method, label in METHODS.items():
+            report = error_report(refs, {row["id"]: row[method] for row in rows}, speakers)
+            write_trn(folder / f"{part}.{method}.trn", {row["id"]: row[method] for row in rows})
+            text = f"{_summary(report)}\n\n{_speakers(report)}\n\n{listing(report.alignments)}"
+            write_by_rename(folder / f"{part}.{method}.txt", text)
+            results[f"{part}/{method}"] = _numbers(report)
+            w, (low, high) = report.words, report.wer_interval
+            counts = [str(n) for n in (w.substitutions, w.deletions, w.insertions)]
+            table.add_row(
+                part, label, str(w.reference), f"{100 * report.wer:.2f}", f"{100 * low:.1f}-{100 * high:.1f}",
+                *counts, f"{100 * report.cer:.2f}", f"{report.sentences_wrong}/{report.sentences}",
+            )  # fmt: skip
+    write_by_rename(folder / "results.json", json.dumps(results, indent=1))
+    context.console.print(table)
+
+
+def package(context: ASRContext, folder: Path) -> None:
+    """The model directory, in a folder named as the package."""
+    config = context.config
+    decode_config = DecodeConfig(beam=config.decode.beam, ctc_weight=config.decode.ctc_weight)
+    package_config = ASRPackageConfig(
+        language=config.package.language, model=context.model_config(), decode=decode_config
+    )
+    target = folder / config.package.name
+    unfinished = folder / f".{config.package.name}.part"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    save_asr(unfinished, package_config, averaged_model(context), context.tokenizer_path, _card(context))
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.rename(target)
+    context.console.print(f"package: the model is in {target}")
+
+
+def _card(context: ASRContext) -> str:
+    config = context.config
+    results = json.loads((context.exp_dir / "score" / "results.json").read_text("utf-8"))
+    rows = "\n".join(
+        f"| {name} | {100 * one['wer']:.2f} | {100 * one['cer']:.2f} |" for name, one in results.items()
+    )
+    return f"""# {config.package.name}
+
+Speech recognition, language `{config.package.language}`: Conformer encoder, CTC and
+{config.model.decoder.type} decoder, made with s4speech.
+
+| part / decoding | WER % | CER % |
+|---|---|---|
+{rows}
+
+- Training data: {config.package.data}
+- Licence: {config.package.licence}
+- Command: `{context.command}`
+- Commit: {_commit()}
+- Hardware: {platform.machine()}, {torch.get_num_threads()} threads
+- Limits: trained on read speech of {config.corpus.name}; other microphones, accents and noise will do worse.
+"""
+
+
+def _commit() -> str:
+    try:
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not in a git checkout"
+    return done.stdout.strip()
+
+
+def _summary(report: ErrorReport) -> str:
+    w, c, (low, high) = report.words, report.characters, report.wer_interval
+    return (
+        f"WER {100 * report.wer:.2f} % [{100 * low:.2f}, {100 * high:.2f}] of {w.reference} words: "
+        f"{w.substitutions} sub, {w.deletions} del, {w.insertions} ins\n"
+        f"CER {100 * report.cer:.2f} % of {c.reference} characters\n"
+        f"{report.sentences_wrong} of {report.sentences} utterances have an error"
+    )
+
+
+def _speakers(report: ErrorReport) -> str:
+    rows = [f"{'speaker':>10} {'words':>7} {'sub':>5} {'del':>5} {'ins':>5} {'WER %':>7}"]
+    for speaker, w in report.speakers.items():
+        counts = f"{w.substitutions:>5} {w.deletions:>5} {w.insertions:>5}"
+        rows.append(f"{speaker:>10} {w.reference:>7} {counts} {100 * w.rate:>7.2f}")
+    confusions = [f"{n:>5} x {ref or '*'} -> {hyp or '*'}" for ref, hyp, n in report.confusions]
+    return "\n".join([*rows, "", "most frequent errors:", *confusions])
+
+
+def _numbers(report: ErrorReport) -> dict[str, Any]:
+    w = report.words
+    return {
+        "wer": report.wer,
+        "wer_interval": report.wer_interval,
+        "cer": report.cer,
+        "words": w.reference,
+        "substitutions": w.substitutions,
+        "deletions": w.deletions,
+        "insertions": w.insertions,
+        "speakers": {speaker: one.rate for speaker, one in report.speakers.items()},
+    }
+
+
+def _batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
+    """Cuts in order of duration -> batches of at most so many seconds with padding."""
+    batch: list[Cut] = []
+    for cut in cuts:
+        if batch and cut.duration * (len(batch) + 1) > max_duration_s:
+            yield batch
+            batch = []
+        batch.append(cut)
+    if batch:
+        yield batch
+
+
+class _Clock:
+    """Adds the time since the last lap to a named total."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] += now - self.last
+        self.last = now

@@ -1,0 +1,91 @@
+"""Stages train and average."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from recipes.asr.context import ASRContext
+from recipes.asr.plots import plot_attention, plot_learning_curves
+from s4speech.config.train import TrainConfig
+from s4speech.data.asr import ASRDataset, make_loader
+from s4speech.errors import InputError
+from s4speech.models.asr.encoder import parameter_count
+from s4speech.models.asr.model import ASRModel
+from s4speech.train.asr import ASRTask, average_checkpoints, fit
+
+
+def train(context: ASRContext, folder: Path) -> None:
+    """Train, or continue from the last checkpoint; learning curves as learning_curves.png."""
+    config: TrainConfig = context.config.train
+    model = model_with_statistics(context)
+    count = {
+        name: parameter_count(part) / 1e6
+        for name, part in (("encoder", model.encoder), ("decoder", model.decoder), ("ctc", model.ctc))
+    }
+    parts = ", ".join(f"{name} {value:.2f} M" for name, value in count.items())
+    context.console.print(f"train: {parameter_count(model) / 1e6:.2f} M parameters ({parts})")
+    cuts = context.cuts("train")
+    perturbed = cuts
+    for speed in config.speeds:
+        if speed != 1.0:
+            perturbed = perturbed + cuts.perturb_speed(speed)
+    perturbed = perturbed.to_eager()
+    encode = context.tokenizer.encode
+    loader = make_loader(
+        ASRDataset(model.features, encode, config.cache_gib),
+        perturbed,
+        max_duration_s=config.max_duration_s,
+        shuffle=True,
+        seed=config.seed,
+        workers=config.workers,
+    )
+    valid = make_loader(
+        ASRDataset(model.features, encode, 0.25 * config.cache_gib),
+        context.cuts("valid"),
+        max_duration_s=config.max_duration_s,
+        shuffle=False,
+        workers=min(config.workers, 1),
+    )
+    epoch_s = sum(cut.duration for cut in perturbed)
+    task = ASRTask(model, config, context.config.model.specaugment, epoch_s, context.tokenizer.decode)
+    fit(task, loader, valid, folder, progress=context.console.is_terminal)
+    plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png")
+
+
+def average(context: ASRContext, folder: Path) -> None:
+    """Mean of the best checkpoints -> model.safetensors; attention of one validation utterance as a plot."""
+    checkpoints = context.exp_dir / "train" / "checkpoints"
+    paths = sorted(path for path in checkpoints.glob("*.ckpt") if not path.stem.startswith("last"))
+    if not paths:
+        raise InputError(f"{checkpoints}: no checkpoint; delete {checkpoints.parent} and train again")
+    save_file(average_checkpoints(paths), folder / "model.safetensors")
+    context.console.print(f"average: {len(paths)} checkpoints: {', '.join(path.stem for path in paths)}")
+    model = averaged_model(context)
+    cut = min(context.cuts("valid"), key=lambda cut: abs(cut.duration - 6.0))
+    dataset = ASRDataset(model.features, context.tokenizer.encode)
+    mel = dataset.cut_features(cut).unsqueeze(0)
+    tokens = context.tokenizer.encode(cut.supervisions[0].text)
+    pieces = [context.tokenizer.pieces[i] for i in tokens]
+    plot_attention(model, mel, tokens, pieces, f"{cut.id}", folder / "attention.png")
+
+
+def model_with_statistics(context: ASRContext) -> ASRModel:
+    """A fresh model that normalises with the statistics of the stats stage."""
+    model = context.build_model()
+    statistics = load_file(context.exp_dir / "stats" / "stats.safetensors")
+    model.set_statistics(statistics["mean"], statistics["std"])
+    return model
+
+
+def averaged_model(context: ASRContext) -> ASRModel:
+    """The model of the average stage, in eval mode."""
+    model = context.build_model()
+    model.load_state_dict(load_file(context.exp_dir / "average" / "model.safetensors"))
+    return model.eval().requires_grad_(False)
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit torch's threads (null: its own choice)."""
+    if threads is not None:
+        torch.set_num_threads(threads)

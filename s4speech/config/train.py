@@ -1,0 +1,40 @@
+"""Configuration of training."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from s4speech.config.asr import Positive
+from s4speech.config.base import StrictModel
+
+
+class TrainConfig(StrictModel):
+    """One line each moves it from a laptop CPU to GPUs: `accelerator`, `devices`, `precision`.
+
+    max_duration_s: seconds of audio a batch, padding included. accumulate: batches an optimiser step.
+    schedule: linear (warm-up, then straight to 0 at the end of the last epoch) or inverse_sqrt (warm-up, then
+    1 / sqrt(step), as in ESPnet). ssm_lr: learning rate of the SSM dynamics (null: min(lr, 1e-3)).
+    keep: checkpoints kept, and averaged at the end, best by `monitor` on the validation part.
+    threads: of torch on the CPU (null: torch's own choice).
+    """
+
+    epochs: Positive = 60
+    max_duration_s: float = 400.0
+    accumulate: Positive = 1
+    speeds: list[float] = [0.9, 1.0, 1.1]
+    lr: float = 2.5e-3
+    ssm_lr: float | None = None
+    schedule: Literal["linear", "inverse_sqrt"] = "inverse_sqrt"
+    warmup_steps: int = 40000
+    weight_decay: float = 0.01
+    grad_clip: float = 5.0
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=0)] = 4
+    cache_gib: Annotated[float, Field(ge=0)] = 0.0
+    threads: int | None = None
+    seed: int = 0
+    keep: Positive = 10
+    monitor: Literal["valid/accuracy", "valid/wer"] = "valid/accuracy"
+    validate_every: Positive = 1

@@ -1,0 +1,82 @@
+"""Corpora by name: a thin registry over lhotse's recipes, plus a check of the layout that names what is wrong.
+
+A corpus reader takes the published layout and returns one CutSet a part, a cut an utterance.
+"""
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lhotse import CutSet
+from lhotse.recipes import prepare_librispeech
+
+from s4speech.errors import InputError
+
+Reader = Callable[[Path, Sequence[str]], dict[str, CutSet]]
+
+
+def read_corpus(name: str, root: Path, parts: Sequence[str]) -> dict[str, CutSet]:
+    """The cuts of each part. Raises InputError: unknown corpus, missing folder, transcript or audio."""
+    if name not in CORPORA:
+        raise InputError(f"corpus.name: got {name!r}, wanted one of {', '.join(sorted(CORPORA))}")
+    if not root.is_dir():
+        raise InputError(f"corpus.root: no folder {root}; unpack {name} there or set corpus.root=PATH")
+    for part in parts:
+        if not (root / part).is_dir():
+            found = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "none"
+            raise InputError(f"corpus part {part!r}: no folder {root / part}; the folders there: {found}")
+    return CORPORA[name](root, parts)
+
+
+def read_librispeech(root: Path, parts: Sequence[str]) -> dict[str, CutSet]:
+    """LibriSpeech (Panayotov et al. 2015): PART/SPEAKER/CHAPTER/*.flac and *.trans.txt, read by lhotse."""
+    for part in parts:
+        check_librispeech(root / part)
+    # lhotse draws a progress bar a part on standard error
+    with contextlib.redirect_stderr(io.StringIO()):
+        manifests = prepare_librispeech(root, dataset_parts=list(parts), num_jobs=4)
+    cuts = {}
+    for part in parts:
+        manifest = manifests[part]
+        whole = CutSet.from_manifests(recordings=manifest["recordings"], supervisions=manifest["supervisions"])
+        cuts[part] = CutSet.from_cuts(
+            sorted((cut.with_id(cut.supervisions[0].id) for cut in whole), key=lambda cut: cut.id)
+        )
+    return cuts
+
+
+def check_librispeech(part: Path) -> None:
+    """Every transcript line has an id, a text and its audio file; every audio file has a transcript.
+
+    Raises InputError naming the first problem and counting the rest.
+    """
+    problems, transcribed = [], set()
+    for path in sorted(part.rglob("*.trans.txt")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            utterance, _, text = line.strip().partition(" ")
+            audio = path.parent / f"{utterance}.flac"
+            transcribed.add(audio)
+            if not utterance:
+                problems.append(f"{path}:{number}: empty line, wanted 'ID TEXT'")
+            elif not text.strip():
+                problems.append(f"{path}:{number}: {utterance} has an empty transcript")
+            elif not audio.is_file():
+                problems.append(f"{path}:{number}: {utterance} has no audio file {audio}")
+            elif audio.stat().st_size == 0:
+                problems.append(f"{audio}: empty file (0 bytes)")
+    audio_files = set(part.rglob("*.flac"))
+    problems += [f"{path}: no transcript" for path in sorted(audio_files - transcribed)]
+    if not audio_files and not problems:
+        raise InputError(f"{part}: no *.flac below it, wanted SPEAKER/CHAPTER/ID.flac")
+    raise_problems(problems, "correct or remove these utterances")
+
+
+def raise_problems(problems: Sequence[str], next_step: str) -> None:
+    """One InputError for a list of problems: the first in full, the others counted."""
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(f"{problems[0]}{more}; {next_step}")
+
+
+CORPORA: dict[str, Reader] = {"librispeech": read_librispeech}

@@ -1,0 +1,68 @@
+"""Pure functions of diagonal state space models.
+
+x'(t) = A x(t) + B u(t), y(t) = C x(t) + D u(t), with A diagonal. Discretised with step dt:
+x_l = A_bar x_{l-1} + B_bar u_l, y_l = C x_l + D u_l, which is a convolution with K_l = C A_bar^l B_bar.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+DISCRETIZATIONS = ("zoh", "bilinear")
+
+
+def discretize(a: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
+    """Diagonal A and step sizes -> (log A_bar, B_bar) for B = 1, elementwise over broadcast shapes.
+
+    zoh: A_bar = exp(dt A), B_bar = (A_bar - 1) / A (S4D, eq. 5).
+    bilinear: A_bar = (1 + dt A / 2) / (1 - dt A / 2), B_bar = dt / (1 - dt A / 2) (S4, eq. 3).
+    The logarithm is returned because powers A_bar^l are exp(l log A_bar).
+    Raises ValueError for another method.
+    """
+    z = dt * a
+    if method == "zoh":
+        return z, torch.expm1(z) / a
+    if method == "bilinear":
+        return torch.log1p(z / 2) - torch.log1p(-z / 2), dt / (1 - z / 2)
+    raise ValueError(f"discretization: got {method!r}, wanted one of {', '.join(DISCRETIZATIONS)}")
+
+
+def diagonal_kernel(log_a_bar: Tensor, c: Tensor, length: int) -> Tensor:
+    """Re sum_n c_n A_bar_n^l for l = 0 .. length-1.
+
+    log_a_bar: (..., H, N) complex, c: (..., H, N) complex -> (..., H, length) real.
+    With l = i b + j the Vandermonde product splits into two tables of about sqrt(length) columns and one batched
+    matrix product, so memory is O(H N sqrt(length) + H length) and there are 2 H N sqrt(length) exponentials
+    instead of H N length.
+    """
+    inner = max(1, math.isqrt(length - 1) + 1) if length else 1
+    outer = -(-length // inner)
+    steps = torch.arange(inner, device=c.device, dtype=c.real.dtype)
+    jumps = torch.arange(outer, device=c.device, dtype=c.real.dtype) * inner
+    fine = torch.exp(log_a_bar.unsqueeze(-1) * steps)  # (..., H, N, inner)
+    coarse = torch.exp(jumps.unsqueeze(-1) * log_a_bar.unsqueeze(-2)) * c.unsqueeze(-2)  # (..., H, outer, N)
+    # Re(P Q) = Re P Re Q - Im P Im Q as one real product over 2N
+    left = torch.cat([coarse.real, -coarse.imag], -1)
+    right = torch.cat([fine.real, fine.imag], -2)
+    return (left @ right).flatten(-2)[..., :length]
+
+
+def fft_convolve(u: Tensor, kernel: Tensor) -> Tensor:
+    """Causal convolution: u (B, H, T), kernel (H, T) -> (B, H, T), by FFT of length >= 2T."""
+    length = u.shape[-1]
+    size = fast_fft_size(2 * length)
+    product = torch.fft.rfft(u, n=size) * torch.fft.rfft(kernel, n=size)
+    return torch.fft.irfft(product, n=size)[..., :length]
+
+
+def fast_fft_size(minimum: int) -> int:
+    """The smallest 2^a 3^b 5^c >= minimum (even), so that the FFT has only small factors."""
+    best = 1 << max(1, (minimum - 1).bit_length())
+    for five in (1, 5, 25):
+        for three in (1, 3, 9, 27):
+            size = 2 * five * three
+            while size < minimum:
+                size *= 2
+            best = min(best, size)
+    return best

@@ -1,0 +1,161 @@
+"""Training of a recognition model with Lightning."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from s4speech.audio.specaugment import spec_augment
+from s4speech.config.asr import SpecAugmentConfig
+from s4speech.config.train import TrainConfig
+from s4speech.data.asr import Batch
+from s4speech.models.asr.model import ASRModel
+from s4speech.train.optim import lr_factor, parameter_groups, set_lr
+
+
+class ASRTask(pl.LightningModule):
+    """One training step, one validation step, the optimiser. The model itself knows nothing of Lightning.
+
+    epoch_s: seconds of audio in an epoch, from which the schedule knows how far the training is.
+    decode: token ids -> text, for the greedy CTC error rate on the validation part.
+    """
+
+    def __init__(
+        self,
+        model: ASRModel,
+        config: TrainConfig,
+        specaugment: SpecAugmentConfig,
+        epoch_s: float,
+        decode: Callable[[list[int]], str],
+    ) -> None:
+        super().__init__()
+        self.model, self.config, self.specaugment = model, config, specaugment
+        self.epoch_s, self.decode = epoch_s, decode
+        self.register_buffer("heard_s", torch.zeros((), dtype=torch.float64))
+        self._references: list[str] = []
+        self._hypotheses: list[str] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; fused, since the model is small and the step is many small operations."""
+        groups = parameter_groups(self.model, self.config.lr, self.config.weight_decay, self.config.ssm_lr)
+        return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm ourselves: Lightning refuses to with a fused optimiser, for float16's sake alone."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The rate of the coming step, from what has been heard: nothing to restore on a resume."""
+        progress = float(self.heard_s) / (self.epoch_s * self.config.epochs)
+        factor = lr_factor(self.config.schedule, self.global_step, self.config.warmup_steps, progress)
+        set_lr(self.trainer.optimizers[0], factor)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Joint loss of one batch with SpecAugment."""
+        features = self.model.normalize(batch.features)
+        features = spec_augment(features, batch.lengths, **self.specaugment.model_dump())
+        losses = self.model.loss(features, batch.lengths, batch.tokens, batch.token_lengths)
+        self.heard_s += batch.duration_s * self.trainer.world_size
+        values = {f"train/{k}": v for k, v in losses._asdict().items()}
+        self.log_dict(values, batch_size=len(batch.ids), on_step=True, on_epoch=False)
+        self.log("loss", losses.total, prog_bar=True, logger=False, batch_size=len(batch.ids))
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"], batch_size=len(batch.ids))
+        return losses.total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Losses, and the words of greedy CTC."""
+        features = self.model.normalize(batch.features)
+        losses = self.model.loss(features, batch.lengths, batch.tokens, batch.token_lengths)
+        values = {f"valid/{k}": v for k, v in losses._asdict().items()}
+        self.log_dict(values, batch_size=int(batch.token_lengths.sum()), sync_dist=True)
+        memory, lengths = self.model.encode(batch.features, batch.lengths)
+        best = self.model.ctc_log_probs(memory).argmax(-1).cpu()
+        for row, n, tokens, u in zip(best, lengths, batch.tokens, batch.token_lengths, strict=True):
+            self._hypotheses.append(self.decode(row[: int(n)].unique_consecutive().tolist()))
+            self._references.append(self.decode(tokens[: int(u)].tolist()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Greedy CTC error rates over the whole validation part."""
+        rates = {"valid/wer": jiwer.wer, "valid/cer": jiwer.cer}
+        for name, rate in rates.items():
+            self.log(name, float(rate(self._references, self._hypotheses)), prog_bar=True, sync_dist=True)
+        self._references, self._hypotheses = [], []
+
+
+def fit(
+    task: ASRTask,
+    train: DataLoader[Batch],
+    valid: DataLoader[Batch],
+    folder: Path,
+    *,
+    callbacks: Sequence[pl.Callback] = (),
+    progress: bool = True,
+) -> None:
+    """Train, or continue from `folder`/checkpoints/last.ckpt when it is there.
+
+    Writes checkpoints (the best `keep` and the last), TensorBoard events and metrics.csv under `folder`.
+    """
+    config = task.config
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed, verbose=False)
+    metric = config.monitor.replace("valid/", "")
+    checkpoint = ModelCheckpoint(
+        folder / "checkpoints",
+        filename=f"{{epoch:03d}}-{{{config.monitor}:.4f}}",
+        auto_insert_metric_name=False,
+        monitor=config.monitor,
+        mode="min" if metric == "wer" else "max",
+        save_top_k=config.keep,
+        save_last=True,
+        every_n_epochs=config.validate_every,
+    )
+    trainer = pl.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=config.precision,
+        max_epochs=config.epochs,
+        accumulate_grad_batches=config.accumulate,
+        check_val_every_n_epoch=config.validate_every,
+        use_distributed_sampler=False,  # lhotse's sampler splits the data over ranks itself
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        logger=[TensorBoardLogger(folder, name="tensorboard", version=""), CSVLogger(folder, "metrics", "")],
+        callbacks=[checkpoint, *([RichProgressBar()] if progress else []), *callbacks],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+    )
+    last = folder / "checkpoints" / "last.ckpt"
+    # weights_only: a checkpoint is data, never code
+    trainer.fit(task, train, valid, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the models in Lightning checkpoints, in float64 -> a state dict of the bare model.
+
+    Raises ValueError when there is none.
+    """
+    if not paths:
+        raise ValueError("average_checkpoints needs at least one checkpoint")
+    total: dict[str, Tensor] = {}
+    for path in paths:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        for name, value in saved.items():
+            if name.startswith("model."):
+                key = name.removeprefix("model.")
+                total[key] = total.get(key, torch.zeros((), dtype=torch.float64)) + value.double()
+    return {name: (value / len(paths)).float() for name, value in total.items()}

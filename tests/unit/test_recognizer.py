@@ -1,0 +1,180 @@
+"""The recogniser around a model: windows, word times, batching. The model here has random weights."""
+
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from s4speech.errors import InputError
+from s4speech.streaming.pretrained import REQUIRED, bundled_models, find_model
+from s4speech.streaming.windows import cut_windows
+from s4speech.streaming.word_times import word_times
+from s4speech.text.tokenizer import Tokenizer
+
+RATE = 16000
+TEXTS = ["THE CAT SAT ON THE MAT", "IT IS A DOG", "HELLO WORLD"] * 5
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return Tokenizer.train(TEXTS, tmp_path_factory.mktemp("tok") / "m", 30)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 19.9, 20.0, 20.01, 21, 25.3, 30, 39.9, 40.1, 61, 200])
+def test_windows_hold_everything_once_and_are_neither_too_long_nor_crumbs(seconds):
+    samples = np.random.default_rng(0).uniform(-1, 1, int(seconds * RATE)).astype(np.float32)
+    windows = cut_windows(samples, RATE)
+    assert windows[0].start == 0
+    assert windows[-1].stop == len(samples)
+    assert all(one.stop == two.start for one, two in pairwise(windows))
+    lengths = [(w.stop - w.start) / RATE for w in windows]
+    assert max(lengths) <= 20
+    assert len(windows) == 1 or min(lengths) >= 4.9
+
+
+def test_a_window_ends_in_the_pause():
+    samples = np.random.default_rng(0).uniform(-1, 1, 60 * RATE).astype(np.float32)
+    samples[int(17.3 * RATE) : int(17.7 * RATE)] *= 0.01
+    assert 17.3 < cut_windows(samples, RATE)[0].stop / RATE < 17.7
+
+
+def posteriors(labels, size, certainty=0.9):
+    """(T, V) log-probabilities that favour one label a frame."""
+    probs = torch.full((len(labels), size), (1 - certainty) / (size - 1))
+    probs[torch.arange(len(labels)), torch.tensor(labels)] = certainty
+    return probs.log()
+
+
+def test_word_times_come_from_the_frames_that_say_them(tokenizer):
+    ids = tokenizer.encode("THE CAT")
+    labels = [0] * 5
+    where = {}
+    for index, token in enumerate(ids):
+        where[index] = len(labels)
+        labels += [token, token, 0, 0]
+    labels += [0] * 20
+    words = word_times(posteriors(labels, 30), ids, tokenizer, 0.04, 100.0)
+    assert [word.text for word in words] == ["THE", "CAT"]
+    (_, first), (_, second) = tokenizer.words(ids)
+    assert words[0].start_s == pytest.approx(100 + 5 * 0.04)
+    assert words[1].start_s == pytest.approx(100 + where[second.start] * 0.04)
+    assert words[0].end_s <= words[1].start_s
+    # The last word ends 0.2 s after its last mark, not at the end of the silence.
+    assert words[1].end_s == pytest.approx(100 + (where[len(ids) - 1] + 2) * 0.04 + 0.2)
+    assert words[0].confidence == pytest.approx(0.9, abs=1e-3)
+    assert first.stop == second.start
+
+
+def test_tokens_that_do_not_fit_are_spread_with_confidence_zero(tokenizer):
+    ids = tokenizer.encode("THE CAT SAT ON THE MAT")
+    words = word_times(posteriors([0] * 3, 30), ids, tokenizer, 0.04, 1.0)
+    assert [word.text for word in words] == ["THE", "CAT", "SAT", "ON", "THE", "MAT"]
+    assert words[0].start_s == 1.0
+    assert words[-1].end_s == pytest.approx(1.12)
+    assert {word.confidence for word in words} == {0.0}
+    assert word_times(posteriors([0] * 3, 30), [], tokenizer, 0.04, 1.0) == ()
+
+
+def test_repeated_tokens_need_a_blank(tokenizer):
+    token = tokenizer.encode("A")[0]
+    assert word_times(posteriors([token] * 2, 30), [token] * 2, tokenizer, 0.04, 0.0)[0].confidence == 0.0
+    words = word_times(posteriors([token, 0, token], 30), [token] * 2, tokenizer, 0.04, 0.0)
+    assert all(word.confidence > 0.8 for word in words)
+
+
+def test_a_missing_model_or_file_is_named(tmp_path):
+    assert isinstance(bundled_models(), dict)
+    with pytest.raises(InputError, match="model 'nothing': no such directory"):
+        find_model("nothing")
+    with pytest.raises(InputError, match=r"config\.yaml: no such file"):
+        find_model(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(InputError, match=r"model\.safetensors: no such file"):
+        find_model(tmp_path)
+
+
+def test_every_file_that_loading_wants_is_looked_for():
+    from s4speech.models.package import FILES
+
+    assert set(REQUIRED) == set(FILES)
+
+
+def test_importing_the_package_loads_no_torch():
+    code = (
+        "import sys, s4speech, s4speech.streaming.transcript, s4speech.streaming.pretrained;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def recognizer(tokenizer):
+    from s4speech.config.asr import ASRConfig
+    from s4speech.models.asr.model import build_asr
+    from s4speech.models.package import ASRPackage, ASRPackageConfig
+    from s4speech.streaming.recognizer import Recognizer
+
+    torch.manual_seed(0)
+    config = ASRConfig.model_validate(
+        {
+            "vocab_size": tokenizer.vocab_size,
+            "encoder": {"d_model": 32, "n_layers": 1, "n_heads": 2, "d_ff": 64},
+            "decoder": {"type": "s4", "d_model": 32, "n_layers": 1, "n_heads": 2, "d_ff": 64},
+        }
+    )
+    return Recognizer(ASRPackage(build_asr(config), tokenizer, ASRPackageConfig(model=config)))
+
+
+def babble(seconds, rate=RATE):
+    return np.random.default_rng(0).uniform(-0.5, 0.5, int(seconds * rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.3, 45])
+def test_transcribe_short_and_long(recognizer, seconds):
+    seen = []
+    result = recognizer.transcribe(
+        babble(seconds),
+        RATE,
+        beam=2,
+        ctc_weight=1.0,
+        progress=lambda *told: seen.append(told),
+    )
+    assert result.duration_s == pytest.approx(seconds, abs=1e-3)
+    assert seen[-1] == (result.duration_s, result.duration_s)
+    assert result.text == " ".join(word.text for word in result.words)
+    starts = [word.start_s for word in result.words]
+    assert starts == sorted(starts)
+    assert all(0 <= word.start_s <= word.end_s <= seconds + 0.1 for word in result.words)
+
+
+def test_threads_share_one_recognizer(recognizer):
+    expected = recognizer.transcribe(babble(2), RATE, beam=3)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(recognizer.transcribe(babble(2), RATE, beam=3)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"beam": 0}, "beam: got 0"), ({"ctc_weight": 1.5}, "ctc_weight: got 1.5")],
+)
+def test_options_out_of_range(recognizer, options, message):
+    with pytest.raises(InputError, match=message):
+        recognizer.transcribe(babble(1), RATE, **options)
+
+
+def test_bad_samples(recognizer):
+    for samples, message in ((np.full(RATE, np.nan), "sample 0"), (np.zeros(1), "has 1 samples")):
+        with pytest.raises(InputError, match=message):
+            recognizer.transcribe(samples, RATE)
