@@ -34,7 +34,6 @@ class DecodeStageConfig(DecodeConfig):
     """Decoding of the test parts. max_duration_s: seconds of audio searched together."""
 
     max_duration_s: float = 60.0
-    threads: int | None = None
 
 
 class DoctorConfig(StrictModel):

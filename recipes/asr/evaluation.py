@@ -16,7 +16,7 @@ from rich.table import Table
 from torch.nn.utils.rnn import pad_sequence
 
 from recipes.asr.context import ASRContext
-from recipes.asr.training import averaged_model, set_threads
+from recipes.asr.training import averaged_model
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing, write_trn
@@ -32,7 +32,6 @@ METHODS = {"ctc_greedy": "CTC greedy", "joint": "joint beam"}
 
 def decode(context: ASRContext, folder: Path) -> None:
     """Greedy CTC and joint beam search of every test part -> PART.jsonl; a part once written is not redone."""
-    set_threads(context.config.decode.threads)
     model = averaged_model(context)
     frozen = model.decoder.freeze()
     for part in context.config.corpus.test:
@@ -103,7 +102,8 @@ def _decode_batch(
 def score(context: ASRContext, folder: Path) -> None:
     """WER and CER of every part and method: tables, alignment listings, TRN files, results.json."""
     results: dict[str, Any] = {}
-    table = Table("part", "decoding", "words", "WER %", "95 %", "sub", "del", "ins", "CER %", "wrong utt.")
+    # fits a terminal of 80 columns
+    table = Table("part", "decoding", "words", "WER %", "95 %", "sub", "del", "ins", "CER %", box=None)
     for part in context.config.corpus.test:
         lines = (context.exp_dir / "decode" / f"{part}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
@@ -120,7 +120,7 @@ def score(context: ASRContext, folder: Path) -> None:
             counts = [str(n) for n in (w.substitutions, w.deletions, w.insertions)]
             table.add_row(
                 part, label, str(w.reference), f"{100 * report.wer:.2f}", f"{100 * low:.1f}-{100 * high:.1f}",
-                *counts, f"{100 * report.cer:.2f}", f"{report.sentences_wrong}/{report.sentences}",
+                *counts, f"{100 * report.cer:.2f}",
             )  # fmt: skip
     write_by_rename(folder / "results.json", json.dumps(results, indent=1))
     context.console.print(table)

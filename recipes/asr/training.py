@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from recipes.asr.context import ASRContext
 from recipes.asr.plots import plot_attention, plot_learning_curves
 from s4speech.config.train import TrainConfig
 from s4speech.data.asr import ASRDataset, make_loader
+from s4speech.data.sampler import EpochSampler, training_epochs
 from s4speech.errors import InputError
 from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.asr.model import ASRModel
@@ -25,30 +25,18 @@ def train(context: ASRContext, folder: Path) -> None:
     }
     parts = ", ".join(f"{name} {value:.2f} M" for name, value in count.items())
     context.console.print(f"train: {parameter_count(model) / 1e6:.2f} M parameters ({parts})")
-    cuts = context.cuts("train")
-    perturbed = cuts
-    for speed in config.speeds:
-        if speed != 1.0:
-            perturbed = perturbed + cuts.perturb_speed(speed)
-    perturbed = perturbed.to_eager()
     encode = context.tokenizer.encode
-    loader = make_loader(
-        ASRDataset(model.features, encode, config.cache_gib),
-        perturbed,
-        max_duration_s=config.max_duration_s,
-        shuffle=True,
-        seed=config.seed,
-        workers=config.workers,
-    )
+    choose = training_epochs(context.cuts("train"), config.speeds, config.max_s, config.seed)
+    sampler = EpochSampler(choose, max_duration_s=config.max_duration_s, shuffle=True, seed=config.seed)
+    loader = make_loader(ASRDataset(model.features, encode, config.cache_gib), sampler, config.workers)
+    valid_cuts = context.cuts("valid")
     valid = make_loader(
-        ASRDataset(model.features, encode, 0.25 * config.cache_gib),
-        context.cuts("valid"),
-        max_duration_s=config.max_duration_s,
-        shuffle=False,
-        workers=min(config.workers, 1),
+        ASRDataset(model.features, encode, config.cache_gib),
+        EpochSampler(lambda epoch: valid_cuts, max_duration_s=config.max_duration_s, shuffle=False),
+        min(config.workers, 1),
     )
-    epoch_s = sum(cut.duration for cut in perturbed)
-    task = ASRTask(model, config, context.config.model.specaugment, epoch_s, context.tokenizer.decode)
+    planned_s = sum(cut.duration for epoch in range(config.total_epochs) for cut in choose(epoch))
+    task = ASRTask(model, config, context.config.model.specaugment, planned_s, context.tokenizer.decode)
     fit(task, loader, valid, folder, progress=context.console.is_terminal)
     plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png")
 
@@ -83,9 +71,3 @@ def averaged_model(context: ASRContext) -> ASRModel:
     model = context.build_model()
     model.load_state_dict(load_file(context.exp_dir / "average" / "model.safetensors"))
     return model.eval().requires_grad_(False)
-
-
-def set_threads(threads: int | None) -> None:
-    """Limit torch's threads (null: its own choice)."""
-    if threads is not None:
-        torch.set_num_threads(threads)

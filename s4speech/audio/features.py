@@ -50,7 +50,7 @@ class LogMel(nn.Module):
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """samples (B, S) float32 in [-1, 1], lengths (B,) -> log-mel (B, T, n_mels), frames (B,).
 
-        Frames past a row's length are zeros. Raises ValueError when no row has a whole window.
+        Frames past a row's length are zeros. Raises ValueError when the batch is shorter than one window.
         """
         if samples.shape[1] < self.window:
             raise ValueError(f"samples: got {samples.shape[1]}, wanted at least one window of {self.window}")

@@ -38,7 +38,8 @@ def _masks(
     """(B, total) bool, true inside one of `count` spans a row, each uniform in width and place."""
     width = torch.rand(len(sizes), count, 1, generator=generator) * (widths.view(-1, 1, 1) + 1)
     width = width.floor()
-    start = (torch.rand(len(sizes), count, 1, generator=generator) * (sizes.view(-1, 1, 1) - width + 1)).floor()
+    places = sizes.view(-1, 1, 1) - width + 1
+    start = (torch.rand(len(sizes), count, 1, generator=generator) * places).floor()
     index = torch.arange(total).view(1, 1, -1)
     return ((index >= start) & (index < start + width)).any(1)
 

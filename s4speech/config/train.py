@@ -8,17 +8,29 @@ from s4speech.config.asr import Positive
 from s4speech.config.base import StrictModel
 
 
+class CurriculumStep(StrictModel):
+    """So many epochs with utterances of at most so many seconds."""
+
+    epochs: Positive
+    max_s: float
+
+
 class TrainConfig(StrictModel):
     """One line each moves it from a laptop CPU to GPUs: `accelerator`, `devices`, `precision`.
 
     max_duration_s: seconds of audio a batch, padding included. accumulate: batches an optimiser step.
     schedule: linear (warm-up, then straight to 0 at the end of the last epoch) or inverse_sqrt (warm-up, then
     1 / sqrt(step), as in ESPnet). ssm_lr: learning rate of the SSM dynamics (null: min(lr, 1e-3)).
+    speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
+    beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full one with short utterances only; CTC finds the
+    alignment of 12 s utterances far sooner after it has found that of 4 s ones.
     keep: checkpoints kept, and averaged at the end, best by `monitor` on the validation part.
-    threads: of torch on the CPU (null: torch's own choice).
+    validate_every: epochs between validations. The number of threads is torch's (OMP_NUM_THREADS).
     """
 
     epochs: Positive = 60
+    curriculum: list[CurriculumStep] = []
+    augment_after: Annotated[int, Field(ge=0)] = 0
     max_duration_s: float = 400.0
     accumulate: Positive = 1
     speeds: list[float] = [0.9, 1.0, 1.1]
@@ -33,8 +45,20 @@ class TrainConfig(StrictModel):
     devices: Annotated[int, Field(ge=1)] = 1
     workers: Annotated[int, Field(ge=0)] = 4
     cache_gib: Annotated[float, Field(ge=0)] = 0.0
-    threads: int | None = None
     seed: int = 0
     keep: Positive = 10
     monitor: Literal["valid/accuracy", "valid/wer"] = "valid/accuracy"
     validate_every: Positive = 1
+
+    @property
+    def total_epochs(self) -> int:
+        """Curriculum included."""
+        return sum(step.epochs for step in self.curriculum) + self.epochs
+
+    def max_s(self, epoch: int) -> float:
+        """Longest utterance of an epoch (from 0)."""
+        for step in self.curriculum:
+            if epoch < step.epochs:
+                return step.max_s
+            epoch -= step.epochs
+        return float("inf")

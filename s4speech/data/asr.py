@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from s4speech.audio.features import LogMel
+from s4speech.data.sampler import EpochSampler
 
 
 class Batch(NamedTuple):
@@ -37,7 +37,7 @@ class ASRDataset(Dataset[Batch]):
         self._cache: dict[str, Tensor] = {}
         self._room_bytes = int(cache_gib * 2**30)
 
-    def __getitem__(self, cuts: CutSet) -> Batch:  # type: ignore[override]  # lhotse samplers yield CutSets
+    def __getitem__(self, cuts: CutSet) -> Batch:  # lhotse samplers yield CutSets
         features = [self.cut_features(cut) for cut in cuts]
         tokens = [torch.tensor(self.encode(cut.supervisions[0].text), dtype=torch.long) for cut in cuts]
         return Batch(
@@ -62,27 +62,6 @@ class ASRDataset(Dataset[Batch]):
         return half.float()
 
 
-def make_loader(
-    dataset: ASRDataset,
-    cuts: CutSet,
-    *,
-    max_duration_s: float,
-    shuffle: bool,
-    seed: int = 0,
-    buckets: int = 20,
-    workers: int = 0,
-) -> DataLoader[Batch]:
-    """Batches of utterances of like duration, up to `max_duration_s` seconds with padding.
-
-    The sampler can save and restore its place (`state_dict`). shuffle: in an order that depends on the seed and
-    the epoch alone; Lightning sets the epoch.
-    """
-    sampler = DynamicBucketingSampler(
-        cuts,
-        max_duration=max_duration_s,
-        shuffle=shuffle,
-        seed=seed,
-        num_buckets=max(1, min(buckets, len(cuts) // 8)),
-        drop_last=False,
-    )
+def make_loader(dataset: ASRDataset, sampler: EpochSampler, workers: int = 0) -> DataLoader[Batch]:
+    """The batches that the sampler chooses, made here (0) or in so many worker processes."""
     return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=workers)

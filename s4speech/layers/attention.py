@@ -1,4 +1,4 @@
-"""Attention: causal self-attention with a cache, relative self-attention of the Conformer, cross-attention."""
+"""Causal self-attention with a cache, relative self-attention of the Conformer, cross-attention."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from s4speech.layers.sequence import FrozenLayer, SequenceLayer, frozen_copy, le
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
     """(B, T, D) -> (B, n_heads, T, D / n_heads)."""
-    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+    return torch.unflatten(x, -1, (n_heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -57,7 +57,8 @@ class CausalAttention(SequenceLayer):
             t = torch.arange(x.shape[1], device=x.device)
             age = t.unsqueeze(1) - t.unsqueeze(0)
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=(age >= 0) & (age < self.window))
-        return self.project_out(merge_heads(mixed))
+        y: Tensor = self.project_out(merge_heads(mixed))
+        return y
 
     def freeze(self, rate: float = 1.0) -> "FrozenCausalAttention":
         return FrozenCausalAttention(self)
@@ -72,7 +73,8 @@ class FrozenCausalAttention(FrozenLayer):
     def init_state(self, batch: int) -> CausalAttentionState:
         weight = self.layer.project_in.weight
         cache = weight.new_zeros(batch, 0, self.layer.d_model)
-        return CausalAttentionState(cache, cache, torch.zeros(batch, dtype=torch.long, device=weight.device))
+        length = torch.zeros(batch, dtype=torch.long, device=weight.device)
+        return CausalAttentionState(cache, cache, length)
 
     @torch.inference_mode()
     def step(self, x: Tensor, state: CausalAttentionState) -> tuple[Tensor, CausalAttentionState]:
@@ -92,8 +94,8 @@ class FrozenCausalAttention(FrozenLayer):
         seen = (age >= 0) if layer.window is None else (age >= 0) & (age < layer.window)
         valid = index >= size - t - state.length.unsqueeze(1)  # (B, size)
         mask = seen & valid.unsqueeze(1)
-        heads = (split_heads(part, layer.n_heads) for part in (q, keys, values))
-        mixed = F.scaled_dot_product_attention(*heads, attn_mask=mask.unsqueeze(1))
+        q, k, v = (split_heads(part, layer.n_heads) for part in (q, keys, values))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1))
         length = state.length + t
         if layer.window is not None:
             kept = layer.window - 1
@@ -119,22 +121,27 @@ class RelativeAttention(nn.Module):
         self.position_bias = nn.Parameter(torch.zeros(n_heads, 1, d_model // n_heads))
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """x: (B, T, D); positions: (2T - 1, D) encodings of T-1 .. -(T-1); mask: (B, 1, 1 | T, T), true = seen."""
+        """x (B, T, D) -> (B, T, D).
+
+        positions: (2T - 1, D) encodings of T-1 .. -(T-1); mask: (B, 1, 1 | T, T), true = seen.
+        """
         q, k, v = (split_heads(f(x), self.n_heads) for f in (self.query, self.key, self.value))
         r = split_heads(self.position(positions).unsqueeze(0), self.n_heads)
         scale = (self.d_model // self.n_heads) ** -0.5
         by_content = ((q + self.content_bias.to(q.dtype)) * scale) @ k.transpose(-1, -2)
-        by_position = _relative_shift(((q + self.position_bias.to(q.dtype)) * scale) @ r.transpose(-1, -2))
-        scores = (by_content + by_position).masked_fill(~mask, torch.finfo(q.dtype).min)
+        by_position = ((q + self.position_bias.to(q.dtype)) * scale) @ r.transpose(-1, -2)
+        scores = by_content + _relative_shift(by_position)
+        scores = scores.masked_fill(~mask, torch.finfo(q.dtype).min)
         # in the dtype of the products: autocast would make the softmax, and so every product after it, float32
         with torch.autocast(x.device.type, enabled=False):
             weights = scores.softmax(-1).to(v.dtype)
             mixed = F.dropout(weights, self.dropout, self.training) @ v
-        return self.project_out(merge_heads(mixed))
+        y: Tensor = self.project_out(merge_heads(mixed))
+        return y
 
 
 def _relative_shift(x: Tensor) -> Tensor:
-    """(B, H, T, 2T - 1) by offset, T-1 first -> (B, H, T, T) by key index, without copying: row i starts at T-1-i."""
+    """(B, H, T, 2T - 1) by offset, T-1 first -> (B, H, T, T) by key index: a view, row i starts at T-1-i."""
     b, h, t, _ = x.shape
     x = x.contiguous()
     s0, s1, s2, s3 = x.stride()
@@ -147,8 +154,9 @@ def relative_positions(size: int, d_model: int, like: Tensor) -> Tensor:
 
 
 def sinusoids(position: Tensor, d_model: int) -> Tensor:
-    """position (...,) -> (..., d_model) float32, sine and cosine interleaved (Vaswani et al. 2017, section 3.5)."""
-    frequency = torch.exp(torch.arange(0, d_model, 2, device=position.device) * (-9.210340371976184 / d_model))
+    """position (...,) -> (..., d_model) float32, sine and cosine interleaved (Vaswani et al. 2017, 3.5)."""
+    channel = torch.arange(0, d_model, 2, device=position.device)
+    frequency = torch.exp(channel * (-9.210340371976184 / d_model))  # 10000 ^ (-channel / d_model)
     angle = position.unsqueeze(-1).float() * frequency
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(-2)
 
@@ -187,10 +195,11 @@ class CrossAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(
             q, memory.keys, memory.values, attn_mask=memory.mask, dropout_p=dropout
         )
-        return self.project_out(merge_heads(mixed))
+        y: Tensor = self.project_out(merge_heads(mixed))
+        return y
 
     def weights(self, x: Tensor, memory: Memory) -> Tensor:
         """Attention weights (B, n_heads, U, T), for plots."""
         q = split_heads(self.query(x), self.n_heads)
-        scores = (q @ memory.keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
+        scores: Tensor = (q @ memory.keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
         return scores.masked_fill(~memory.mask, float("-inf")).softmax(-1)

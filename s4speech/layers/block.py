@@ -1,5 +1,8 @@
 """What turns sequence layers into networks: residual blocks, feed-forward, gating, dropout."""
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,7 +96,8 @@ class Chain(SequenceLayer):
         return x
 
     def freeze(self, rate: float = 1.0) -> "FrozenChain":
-        return FrozenChain([layer.freeze(rate) for layer in self.layers])
+        layers = cast(Iterable[SequenceLayer], self.layers)
+        return FrozenChain([layer.freeze(rate) for layer in layers])
 
 
 class FrozenChain(FrozenLayer):

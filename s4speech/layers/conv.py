@@ -27,7 +27,8 @@ class CausalConv(SequenceLayer):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         padded = F.pad(x.transpose(1, 2), (self.kernel_size - 1, 0))
-        return self.filter(padded).transpose(1, 2)
+        y: Tensor = self.filter(padded)
+        return y.transpose(1, 2)
 
     def freeze(self, rate: float = 1.0) -> "FrozenCausalConv":
         return FrozenCausalConv(self)

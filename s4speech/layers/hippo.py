@@ -1,7 +1,8 @@
 """Initial state matrices: where the eigenvalues of a diagonal SSM start.
 
-Only the diagonal initialisations of S4D (Gu et al. 2022, "On the Parameterization and Initialization of Diagonal
-State Space Models", section 4) are here. A real SSM has eigenvalues in conjugate pairs; one of each pair is kept.
+Only the diagonal initialisations of S4D (Gu et al. 2022, "On the Parameterization and Initialization of
+Diagonal State Space Models", section 4) are here. A real SSM has eigenvalues in conjugate pairs; one of each
+pair is kept.
 """
 
 import math
@@ -26,8 +27,8 @@ def legs_matrix(d_state: int) -> tuple[Tensor, Tensor]:
 def diagonal_init(init: str, d_state: int) -> Tensor:
     """Eigenvalues of the state matrix, complex128.
 
-    init: legs (the normal part of HiPPO-LegS), inv (S4D-Inv, eq. 8), lin (S4D-Lin, eq. 9): (d_state / 2,), the
-    halves with positive imaginary part; real (S4D-Real): (d_state,) on the negative real axis.
+    init: legs (the normal part of HiPPO-LegS), inv (S4D-Inv, eq. 8), lin (S4D-Lin, eq. 9): (d_state / 2,),
+    the halves with positive imaginary part; real (S4D-Real): (d_state,) on the negative real axis.
     Raises ValueError for another init, or an odd d_state where pairs are needed.
     """
     if init not in INITS:
@@ -46,4 +47,4 @@ def diagonal_init(init: str, d_state: int) -> Tensor:
     # A + P P* with P_n = (n + 1/2)^.5 is -1/2 I plus a skew-symmetric part S; -i S is Hermitian
     skew = a + 0.5 * b[:, None] * b[None, :] + 0.5 * torch.eye(d_state, dtype=torch.float64)
     imag = torch.linalg.eigvalsh(torch.complex(torch.zeros_like(skew), -skew))
-    return torch.complex(half, imag[imag > 0].sort().values)
+    return torch.complex(half, imag[d_state // 2 :])  # ascending, and symmetric about 0

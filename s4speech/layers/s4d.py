@@ -90,8 +90,8 @@ class S4D(SequenceLayer):
         # FFT and kernel need float32 under autocast
         with torch.autocast(x.device.type, enabled=False):
             u = x.to(self.d.dtype)
-            if self.bidirectional and lengths is not None:
-                u = u * length_mask(lengths, u.shape[1]).unsqueeze(-1)
+            if lengths is not None:  # also if causal: the FFT's rounding is relative to the largest frame
+                u = u.masked_fill(~length_mask(lengths, u.shape[1]).unsqueeze(-1), 0.0)
             u = u.transpose(1, 2)
             kernel = self.kernel(u.shape[-1], rate)
             y = fft_convolve(u, kernel[0])
@@ -111,8 +111,8 @@ class S4D(SequenceLayer):
 class FrozenS4D(FrozenLayer):
     """Recurrence x_l = A_bar x_{l-1} + u_l, y_l = Re(C B_bar x_l) + D u_l; B_bar is folded into C.
 
-    `scan` runs in blocks of BLOCK frames: inside a block the output is a small Toeplitz product, the carried state
-    enters through powers of A_bar.
+    `scan` runs in blocks of BLOCK frames: inside a block the output is a small Toeplitz product, the carried
+    state enters through powers of A_bar.
     """
 
     BLOCK = 16
@@ -142,7 +142,7 @@ class FrozenS4D(FrozenLayer):
     def scan(self, x: Tensor, state: S4DState) -> tuple[Tensor, S4DState]:
         hidden = state.hidden.transpose(0, 1)  # (H, B, N): channels are the batch of every product
         outputs = []
-        for block in x.permute(2, 0, 1).split(self.BLOCK, dim=-1):  # (H, B, t)
+        for block in torch.split(x.permute(2, 0, 1), self.BLOCK, dim=-1):  # (H, B, t)
             t = block.shape[-1]
             y = block @ self.toeplitz[:, :t, :t] + (hidden @ self.readout[..., :t]).real
             drive = self.powers[..., :t].flip(-1).transpose(1, 2)  # (H, t, N)

@@ -1,7 +1,7 @@
 """The law that every sequence layer obeys.
 
-One module, two forms. `forward` runs in parallel over time and trains; `freeze()` gives a recurrent form whose
-constants are computed once. For the same parameters, in eval mode:
+One module, two forms. `forward` runs in parallel over time and trains; `freeze()` gives a recurrent form
+whose constants are computed once. For the same parameters, in eval mode:
 
     forward(x) == repeated step == scan under any chunking
 

@@ -32,9 +32,9 @@ def diagonal_kernel(log_a_bar: Tensor, c: Tensor, length: int) -> Tensor:
     """Re sum_n c_n A_bar_n^l for l = 0 .. length-1.
 
     log_a_bar: (..., H, N) complex, c: (..., H, N) complex -> (..., H, length) real.
-    With l = i b + j the Vandermonde product splits into two tables of about sqrt(length) columns and one batched
-    matrix product, so memory is O(H N sqrt(length) + H length) and there are 2 H N sqrt(length) exponentials
-    instead of H N length.
+    With l = i b + j the Vandermonde product splits into two tables of about sqrt(length) columns and one
+    batched matrix product, so memory is O(H N sqrt(length) + H length) and there are 2 H N sqrt(length)
+    exponentials instead of H N length.
     """
     inner = max(1, math.isqrt(length - 1) + 1) if length else 1
     outer = -(-length // inner)
@@ -45,7 +45,8 @@ def diagonal_kernel(log_a_bar: Tensor, c: Tensor, length: int) -> Tensor:
     # Re(P Q) = Re P Re Q - Im P Im Q as one real product over 2N
     left = torch.cat([coarse.real, -coarse.imag], -1)
     right = torch.cat([fine.real, fine.imag], -2)
-    return (left @ right).flatten(-2)[..., :length]
+    kernel: Tensor = (left @ right).flatten(-2)
+    return kernel[..., :length]
 
 
 def fft_convolve(u: Tensor, kernel: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
 """Row operations on recurrent states.
 
-A state is a value: a NamedTuple (or tuple) of tensors, possibly nested, with the batch on dim 0 of every leaf.
-Beam search reorders rows, a batch engine lets rows join, pause and leave; none of them knows what is inside.
+A state is a value: a NamedTuple (or tuple) of tensors, possibly nested, with the batch on dim 0 of every
+leaf. Beam search reorders rows, a batch engine lets rows join, pause and leave; none of them knows what is
+inside.
 
-A leaf that grows with time (an attention cache) keeps time on dim 1, *right-aligned*: the newest entry is last.
-When two states of different age meet, the shorter one is padded with zeros on the left, which its own length
-leaf already marks as invalid.
+A leaf that grows with time (an attention cache) keeps time on dim 1, *right-aligned*: the newest entry is
+last. When two states of different age meet, the shorter one is padded with zeros on the left, which its own
+length leaf already marks as invalid.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -70,5 +72,5 @@ def split_rows(state: State, sizes: Sequence[int]) -> list[State]:
         bounds.append(bounds[-1] + size)
     return [
         map_state(lambda leaf, a=start, b=stop: leaf[a:b], state)
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        for start, stop in pairwise(bounds)
     ]

@@ -1,7 +1,7 @@
 """A model directory: what is published, loaded and served.
 
-config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card). Loading runs no code
-from the directory: typed YAML and safetensors only.
+config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card). Loading runs no
+code from the directory: typed YAML and safetensors only.
 """
 
 from dataclasses import dataclass
@@ -92,7 +92,8 @@ def load_asr(folder: str | Path) -> ASRPackage:
         try:
             state.update(load_file(folder / name))
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{folder / name}: not a safetensors file ({error}); package it again") from error
+            problem = f"not a safetensors file ({error}); package it again"
+            raise InputError(f"{folder / name}: {problem}") from error
     _check_tensors(folder / "model.safetensors", state, model.state_dict())
     model.load_state_dict(state)
     return ASRPackage(model.eval().requires_grad_(False), tokenizer, config)

@@ -1,14 +1,17 @@
 """Training of a recognition model with Lightning."""
 
-from collections.abc import Callable, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jiwer
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,26 +21,30 @@ from s4speech.config.train import TrainConfig
 from s4speech.data.asr import Batch
 from s4speech.models.asr.model import ASRModel
 from s4speech.train.optim import lr_factor, parameter_groups, set_lr
+from s4speech.train.progress import TrainingProgress
+from s4speech.train.resume import continued_csv_logger, last_checkpoint
 
 
 class ASRTask(pl.LightningModule):
     """One training step, one validation step, the optimiser. The model itself knows nothing of Lightning.
 
-    epoch_s: seconds of audio in an epoch, from which the schedule knows how far the training is.
+    planned_s: seconds of audio in all epochs, from which the schedule knows how far the training is.
     decode: token ids -> text, for the greedy CTC error rate on the validation part.
     """
+
+    heard_s: Tensor
 
     def __init__(
         self,
         model: ASRModel,
         config: TrainConfig,
         specaugment: SpecAugmentConfig,
-        epoch_s: float,
+        planned_s: float,
         decode: Callable[[list[int]], str],
     ) -> None:
         super().__init__()
         self.model, self.config, self.specaugment = model, config, specaugment
-        self.epoch_s, self.decode = epoch_s, decode
+        self.planned_s, self.decode = planned_s, decode
         self.register_buffer("heard_s", torch.zeros((), dtype=torch.float64))
         self._references: list[str] = []
         self._hypotheses: list[str] = []
@@ -56,16 +63,25 @@ class ASRTask(pl.LightningModule):
         """Clip the norm ourselves: Lightning refuses to with a fused optimiser, for float16's sake alone."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
 
+    @property
+    def progress(self) -> float:
+        """The part of the training that is over, 0 .. 1, in seconds of audio heard."""
+        return float(self.heard_s) / self.planned_s
+
+    def on_train_epoch_start(self) -> None:
+        """The first epochs are heard plainly: without SpecAugment (below) and without dropout in the encoder."""
+        self.model.encoder.train(self.current_epoch >= self.config.augment_after)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The rate of the coming step, from what has been heard: nothing to restore on a resume."""
-        progress = float(self.heard_s) / (self.epoch_s * self.config.epochs)
-        factor = lr_factor(self.config.schedule, self.global_step, self.config.warmup_steps, progress)
+        factor = lr_factor(self.config.schedule, self.global_step, self.config.warmup_steps, self.progress)
         set_lr(self.trainer.optimizers[0], factor)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Joint loss of one batch with SpecAugment."""
         features = self.model.normalize(batch.features)
-        features = spec_augment(features, batch.lengths, **self.specaugment.model_dump())
+        if self.current_epoch >= self.config.augment_after:
+            features = spec_augment(features, batch.lengths, **self.specaugment.model_dump())
         losses = self.model.loss(features, batch.lengths, batch.tokens, batch.token_lengths)
         self.heard_s += batch.duration_s * self.trainer.world_size
         values = {f"train/{k}": v for k, v in losses._asdict().items()}
@@ -108,9 +124,8 @@ def fit(
     Writes checkpoints (the best `keep` and the last), TensorBoard events and metrics.csv under `folder`.
     """
     config = task.config
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, verbose=False)
+    last = last_checkpoint(folder)
     metric = config.monitor.replace("valid/", "")
     checkpoint = ModelCheckpoint(
         folder / "checkpoints",
@@ -122,26 +137,43 @@ def fit(
         save_last=True,
         every_n_epochs=config.validate_every,
     )
-    trainer = pl.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=config.precision,
-        max_epochs=config.epochs,
-        accumulate_grad_batches=config.accumulate,
-        check_val_every_n_epoch=config.validate_every,
-        use_distributed_sampler=False,  # lhotse's sampler splits the data over ranks itself
-        num_sanity_val_steps=0,
-        log_every_n_steps=20,
-        logger=[TensorBoardLogger(folder, name="tensorboard", version=""), CSVLogger(folder, "metrics", "")],
-        callbacks=[checkpoint, *([RichProgressBar()] if progress else []), *callbacks],
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-    )
-    last = folder / "checkpoints" / "last.ckpt"
-    # weights_only: a checkpoint is data, never code
-    trainer.fit(task, train, valid, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=config.precision,
+            max_epochs=config.total_epochs,
+            accumulate_grad_batches=config.accumulate,
+            check_val_every_n_epoch=config.validate_every,
+            use_distributed_sampler=False,  # lhotse's sampler splits the data over ranks itself
+            num_sanity_val_steps=0,
+            log_every_n_steps=20,
+            logger=[
+                TensorBoardLogger(folder, name="tensorboard", version=""),
+                continued_csv_logger(folder, last),
+            ],
+            callbacks=[checkpoint, TrainingProgress(progress), *callbacks],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        # weights_only: a checkpoint is data, never code
+        trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's hardware report, advertisements and advice about its own code from the terminal."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:

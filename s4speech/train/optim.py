@@ -1,5 +1,6 @@
 """Optimiser groups and the learning rate schedule."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,7 +29,8 @@ def parameter_groups(
             plain |= set(module.parameters(recurse=False))
     groups: dict[str, list[Tensor]] = {"ssm": [], "plain": [], "decay": []}
     for parameter in _trainable(model.parameters()):
-        kind = "ssm" if parameter in dynamics else "plain" if parameter in plain or parameter.dim() < 2 else "decay"
+        undecayed = parameter in plain or parameter.dim() < 2
+        kind = "ssm" if parameter in dynamics else "plain" if undecayed else "decay"
         groups[kind].append(parameter)
     ssm_lr = min(lr, SSM_LR) if ssm_lr is None else ssm_lr
     settings = {"ssm": (ssm_lr, 0.0), "plain": (lr, 0.0), "decay": (lr, weight_decay)}
@@ -49,7 +51,7 @@ def lr_factor(schedule: str, step: int, warmup_steps: int, progress: float) -> f
     if schedule == "linear":
         return warm * max(0.0, 1.0 - progress)
     if schedule == "inverse_sqrt":
-        return min(warm, (max(1, warmup_steps) / (step + 1)) ** 0.5)
+        return min(warm, math.sqrt(max(1, warmup_steps) / (step + 1)))
     raise ValueError(f"schedule: got {schedule!r}, wanted linear or inverse_sqrt")
 
 

@@ -4,7 +4,7 @@ S4 decoder: Miyazaki, Murata, Koriyama, "Structured State Space Decoder for Spee
 ICASSP 2023 (arXiv 2210.17098). Both are pre-norm stacks of [sequence layer, cross-attention, feed-forward].
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, memory: Tensor, memory_lengths: Tensor) -> Tensor:
         """tokens (B, U) beginning with <sos>, memory (B, T, D), memory_lengths (B,) -> logits (B, U, V)."""
         x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
-        for layer in self.layers:
+        for layer in stack(self):
             x = layer(x, layer.cross.project(memory, memory_lengths))
         logits: Tensor = self.output(self.norm(x))
         return logits
@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         """Cross-attention of every layer: (n_layers, B, n_heads, U, T), for plots."""
         x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
         weights = []
-        for layer in self.layers:
+        for layer in stack(self):
             projected = layer.cross.project(memory, memory_lengths)
             weights.append(layer.cross.weights(layer.cross_norm(layer.mixer(x)), projected))
             x = layer(x, projected)
@@ -82,6 +82,11 @@ class Decoder(nn.Module):
     def freeze(self) -> "FrozenDecoder":
         """Constants of the recurrent form; immutable, safe to share between threads."""
         return FrozenDecoder(self)
+
+
+def stack(decoder: Decoder) -> list[DecoderLayer]:
+    """The layers of a decoder, with their type."""
+    return cast(list[DecoderLayer], list(decoder.layers))
 
 
 class S4Decoder(Decoder):
@@ -155,13 +160,13 @@ class FrozenDecoder:
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = frozen_copy(decoder)
-        self.mixers = tuple(layer.mixer.freeze() for layer in self.decoder.layers)
+        self.mixers = tuple(layer.mixer.freeze() for layer in stack(self.decoder))
 
     @torch.inference_mode()
     def bind(self, memory: Tensor, memory_lengths: Tensor) -> "BoundDecoder":
         """memory (B, T, D), memory_lengths (B,): project every layer's keys and values, once an utterance."""
         return BoundDecoder(
-            self, tuple(layer.cross.project(memory, memory_lengths) for layer in self.decoder.layers)
+            self, tuple(layer.cross.project(memory, memory_lengths) for layer in stack(self.decoder))
         )
 
 
@@ -193,7 +198,7 @@ class BoundDecoder:
         x = decoder.embed(tokens, state.position)
         mixers = []
         for layer, mixer, before, memory in zip(
-            decoder.layers, self.frozen.mixers, state.mixers, self.memories, strict=True
+            stack(decoder), self.frozen.mixers, state.mixers, self.memories, strict=True
         ):
             x, after = mixer.step(x, before)
             x = layer.attend(x.view(utterances, -1, decoder.d_model), memory).flatten(0, 1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -153,6 +154,7 @@ class ConformerEncoder(nn.Module):
             raise ValueError(f"reduce_after: got {reduce_after}, wanted 0 .. {n_layers - 1} or null")
         if any(not 0 < block < n_layers for block in inter):
             raise ValueError(f"inter_ctc: got {list(inter)}, wanted blocks 1 .. {n_layers - 1}")
+        kinds: dict[str, type[Conv1dSubsampling | Conv2dSubsampling]]
         kinds = {"conv2d": Conv2dSubsampling, "conv1d": Conv1dSubsampling}
         if subsampling not in kinds:
             raise ValueError(f"subsampling: got {subsampling!r}, wanted one of {', '.join(kinds)}")
@@ -205,7 +207,7 @@ class ConformerEncoder(nn.Module):
 def _pair_frames(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """(B, T, D) -> (B, ceil(T / 2), 2D): every two frames side by side, the last one with zeros if alone."""
     x = F.pad(x, (0, 0, 0, x.shape[1] % 2))
-    return x.unflatten(1, (-1, 2)).flatten(2), (lengths + 1) // 2
+    return torch.unflatten(x, 1, (-1, 2)).flatten(2), (lengths + 1) // 2
 
 
 def parameter_count(module: nn.Module) -> int:

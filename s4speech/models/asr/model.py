@@ -17,7 +17,7 @@ BLANK = 0
 
 
 class Losses(NamedTuple):
-    """Means over the batch: total to minimise, its parts, and the decoder's token accuracy (teacher forced)."""
+    """Means over the batch: total to minimise, its parts, the decoder's token accuracy (teacher forced)."""
 
     total: Tensor
     ctc: Tensor
@@ -43,7 +43,7 @@ class ASRModel(nn.Module):
     ) -> None:
         super().__init__()
         if encoder.d_model != decoder.d_model:
-            raise ValueError(f"decoder d_model: got {decoder.d_model}, wanted the encoder's {encoder.d_model}")
+            raise ValueError(f"decoder d_model: got {decoder.d_model}, encoder has {encoder.d_model}")
         self.features, self.encoder, self.decoder = features, encoder, decoder
         self.ctc = nn.Linear(encoder.d_model, decoder.vocab_size)
         self.ctc_weight, self.inter_ctc_weight = ctc_weight, inter_ctc_weight
@@ -73,10 +73,11 @@ class ASRModel(nn.Module):
 
     def ctc_log_probs(self, memory: Tensor) -> Tensor:
         """memory (B, T, D) -> (B, T, V) float32."""
-        return self.ctc(memory).float().log_softmax(-1)
+        logits: Tensor = self.ctc(memory)
+        return logits.float().log_softmax(-1)
 
     def loss(self, normalized: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Losses:
-        """normalized features (B, T, n_mels), frames (B,), tokens (B, U) without <sos>/<eos>, lengths (B,)."""
+        """normalized (B, T, n_mels), frames (B,), tokens (B, U) without <sos>/<eos>, their lengths (B,)."""
         encoded = self.encoder(normalized, lengths)
         ctc = self._ctc_loss(encoded.frames, encoded.lengths, tokens, token_lengths)
         joint = ctc
