@@ -22,12 +22,23 @@ def _corpus(context: ASRContext) -> list[Path]:
     return [Path(corpus.root) / part for part in [*corpus.train, *corpus.valid, *corpus.test]]
 
 
+def _initial_weights(context: ASRContext) -> list[Path]:
+    init = context.config.train.init
+    return [] if init is None else [Path(init.path)]
+
+
 STAGES: tuple[Stage[ASRContext], ...] = (
     Stage("prepare", prepare, config=("corpus",), inputs=_corpus),
     Stage("doctor", doctor, config=("doctor",), needs=("prepare",)),
     Stage("tokenizer", tokenizer, config=("tokenizer",), needs=("prepare", "doctor")),
     Stage("stats", stats, config=(FEATURES,), needs=("prepare", "doctor")),
-    Stage("train", train, config=("model", "train"), needs=("prepare", "tokenizer", "stats")),
+    Stage(
+        "train",
+        train,
+        config=("model", "train"),
+        needs=("prepare", "tokenizer", "stats"),
+        inputs=_initial_weights,
+    ),
     Stage("average", average, needs=("prepare", "tokenizer", "train")),
     Stage("decode", decode, config=("decode",), needs=("prepare", "tokenizer", "average")),
     Stage("score", score, needs=("decode",)),

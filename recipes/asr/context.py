@@ -25,6 +25,10 @@ class ASRContext:
     def exp_dir(self) -> Path:
         return Path(self.config.exp_dir)
 
+    def say(self, text: str) -> None:
+        """Print a line as it is: paths are neither broken nor coloured."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def cuts(self, part: str) -> CutSet:
         """The cuts that the prepare stage wrote; part: train, valid or the name of a test part."""
         return CutSet.from_jsonl(self.exp_dir / "prepare" / f"{part}.jsonl.gz").to_eager()

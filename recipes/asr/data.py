@@ -63,10 +63,10 @@ def doctor(context: ASRContext, folder: Path) -> None:
     for part in config.corpus.test:
         shared = speakers["train"] & speakers[part]
         if shared:
-            context.console.print(f"doctor: {len(shared)} speakers of {part} are also in training")
+            context.say(f"doctor: {len(shared)} speakers of {part} are also in training")
     fatal = [str(f) for f in findings if f.fatal]
     raise_problems(fatal, f"correct or remove these utterances; all of them: {folder / 'findings.csv'}")
-    context.console.print(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
+    context.say(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
 
 
 def tokenizer(context: ASRContext, folder: Path) -> None:

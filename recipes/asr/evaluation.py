@@ -52,7 +52,7 @@ def decode(context: ASRContext, folder: Path) -> None:
         timing |= {"beam": context.config.decode.beam, "threads": torch.get_num_threads()}
         write_by_rename(folder / f"{part}.timing.json", json.dumps(timing, indent=1))
         write_by_rename(target, "".join(json.dumps(row) + "\n" for row in rows))
-        context.console.print(f"decode {part}: real-time factor {search_s / audio_s:.3f} (joint beam)")
+        context.say(f"decode {part}: real-time factor {search_s / audio_s:.3f} (joint beam)")
 
 
 def _decode_batch(
@@ -140,7 +140,7 @@ def package(context: ASRContext, folder: Path) -> None:
     save_asr(unfinished, package_config, averaged_model(context), context.tokenizer_path, _card(context))
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
-    context.console.print(f"package: the model is in {target}")
+    context.say(f"package: the model is in {target}")
 
 
 def _card(context: ASRContext) -> str:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from recipes.asr.context import ASRContext
 from recipes.asr.plots import plot_attention, plot_learning_curves
-from s4speech.config.train import TrainConfig
+from s4speech.config.train import InitConfig, TrainConfig
 from s4speech.data.asr import ASRDataset, make_loader
 from s4speech.data.sampler import EpochSampler, training_epochs
 from s4speech.errors import InputError
@@ -19,12 +21,14 @@ def train(context: ASRContext, folder: Path) -> None:
     """Train, or continue from the last checkpoint; learning curves as learning_curves.png."""
     config: TrainConfig = context.config.train
     model = model_with_statistics(context)
+    if config.init is not None:
+        initialize(model, config.init)
     count = {
         name: parameter_count(part) / 1e6
         for name, part in (("encoder", model.encoder), ("decoder", model.decoder), ("ctc", model.ctc))
     }
     parts = ", ".join(f"{name} {value:.2f} M" for name, value in count.items())
-    context.console.print(f"train: {parameter_count(model) / 1e6:.2f} M parameters ({parts})")
+    context.say(f"train: {parameter_count(model) / 1e6:.2f} M parameters ({parts})")
     encode = context.tokenizer.encode
     choose = training_epochs(context.cuts("train"), config.speeds, config.max_s, config.seed)
     sampler = EpochSampler(choose, max_duration_s=config.max_duration_s, shuffle=True, seed=config.seed)
@@ -48,7 +52,7 @@ def average(context: ASRContext, folder: Path) -> None:
     if not paths:
         raise InputError(f"{checkpoints}: no checkpoint; delete {checkpoints.parent} and train again")
     save_file(average_checkpoints(paths), folder / "model.safetensors")
-    context.console.print(f"average: {len(paths)} checkpoints: {', '.join(path.stem for path in paths)}")
+    context.say(f"average: {len(paths)} checkpoints: {', '.join(path.stem for path in paths)}")
     model = averaged_model(context)
     cut = min(context.cuts("valid"), key=lambda cut: abs(cut.duration - 6.0))
     dataset = ASRDataset(model.features, context.tokenizer.encode)
@@ -64,6 +68,23 @@ def model_with_statistics(context: ASRContext) -> ASRModel:
     statistics = load_file(context.exp_dir / "stats" / "stats.safetensors")
     model.set_statistics(statistics["mean"], statistics["std"])
     return model
+
+
+def initialize(model: ASRModel, config: InitConfig) -> None:
+    """Load some parts of a trained model. Raises InputError naming the file when they are not of these sizes."""
+    path = Path(config.path)
+    try:
+        saved = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"train.init.path: cannot read {path} ({error}); train that model first") from error
+    for name in config.parts:
+        part: nn.Module = getattr(model, name)
+        state = {key.removeprefix(f"{name}."): v for key, v in saved.items() if key.startswith(f"{name}.")}
+        try:
+            part.load_state_dict(state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise InputError(f"train.init: the {name} in {path} is not this model's: {reason}") from error
 
 
 def averaged_model(context: ASRContext) -> ASRModel:

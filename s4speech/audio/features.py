@@ -35,6 +35,8 @@ class LogMel(nn.Module):
         super().__init__()
         self.sample_rate, self.n_mels, self.n_fft = sample_rate, n_mels, n_fft
         self.window, self.hop = round(window_s * sample_rate), round(hop_s * sample_rate)
+        if not 0 < self.hop <= self.window:
+            raise ValueError(f"hop_s: got {hop_s}, wanted more than 0 and at most window_s {window_s}")
         if n_fft < self.window:
             raise ValueError(f"n_fft: got {n_fft}, wanted at least the window of {self.window} samples")
         self.register_buffer("window_samples", torch.hann_window(self.window), persistent=False)

@@ -15,6 +15,13 @@ class CurriculumStep(StrictModel):
     max_s: float
 
 
+class InitConfig(StrictModel):
+    """Start `parts` from the model.safetensors at `path` (of an average stage or a model directory)."""
+
+    path: str
+    parts: list[Literal["encoder", "ctc", "decoder"]]
+
+
 class TrainConfig(StrictModel):
     """One line each moves it from a laptop CPU to GPUs: `accelerator`, `devices`, `precision`.
 
@@ -24,12 +31,15 @@ class TrainConfig(StrictModel):
     speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
     beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full one with short utterances only; CTC finds the
     alignment of 12 s utterances far sooner after it has found that of 4 s ones.
+    init: weights to start from (null: fresh ones). freeze: parts of the model that are not trained.
     keep: checkpoints kept, and averaged at the end, best by `monitor` on the validation part.
     validate_every: epochs between validations. The number of threads is torch's (OMP_NUM_THREADS).
     """
 
     epochs: Positive = 60
     curriculum: list[CurriculumStep] = []
+    init: InitConfig | None = None
+    freeze: list[Literal["encoder", "ctc", "decoder"]] = []
     augment_after: Annotated[int, Field(ge=0)] = 0
     max_duration_s: float = 400.0
     accumulate: Positive = 1

@@ -113,6 +113,8 @@ class RelativeAttention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         check_heads(d_model, n_heads)
+        if d_model % 2:
+            raise ValueError(f"d_model: got {d_model}, wanted an even number (sinusoidal positions)")
         self.d_model, self.n_heads, self.dropout = d_model, n_heads, dropout
         self.query, self.key = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
         self.value, self.project_out = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)

@@ -58,9 +58,7 @@ class FeedForward(Pointwise):
         super().__init__()
         self.d_model = d_model
         drop = TiedDropout(dropout) if tied else nn.Dropout(dropout)
-        self.net = nn.Sequential(
-            nn.Linear(d_model, d_ff), activation(), drop, nn.Linear(d_ff, d_model)
-        )
+        self.net = nn.Sequential(nn.Linear(d_model, d_ff), activation(), drop, nn.Linear(d_ff, d_model))
 
     def pointwise(self, x: Tensor) -> Tensor:
         y: Tensor = self.net(x)
@@ -88,6 +86,9 @@ class Chain(SequenceLayer):
         if not layers:
             raise ValueError("Chain needs at least one layer")
         self.d_model = layers[0].d_model
+        for layer in layers:
+            if layer.d_model != self.d_model:
+                raise ValueError(f"d_model: got {layer.d_model} after {self.d_model} in one chain")
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:

@@ -29,10 +29,12 @@ def diagonal_init(init: str, d_state: int) -> Tensor:
 
     init: legs (the normal part of HiPPO-LegS), inv (S4D-Inv, eq. 8), lin (S4D-Lin, eq. 9): (d_state / 2,),
     the halves with positive imaginary part; real (S4D-Real): (d_state,) on the negative real axis.
-    Raises ValueError for another init, or an odd d_state where pairs are needed.
+    Raises ValueError for another init, d_state < 1, or an odd d_state where pairs are needed.
     """
     if init not in INITS:
         raise ValueError(f"init: got {init!r}, wanted one of {', '.join(INITS)}")
+    if d_state < 1:
+        raise ValueError(f"d_state: got {d_state}, wanted >= 1")
     if init == "real":
         return -(torch.arange(d_state, dtype=torch.float64) + 1).to(torch.complex128)
     if d_state < 2 or d_state % 2:

@@ -71,7 +71,12 @@ class S4D(SequenceLayer):
         return [p for p in (self.log_a_real, self.a_imag, self.log_dt) if p is not None]
 
     def discrete(self, rate: float) -> tuple[Tensor, Tensor]:
-        """(log A_bar (H, N) complex, C B_bar (directions, H, N) complex); y = Re sum_n C B_bar x."""
+        """(log A_bar (H, N) complex, C B_bar (directions, H, N) complex); y = Re sum_n C B_bar x.
+
+        Raises ValueError unless rate > 0.
+        """
+        if not rate > 0:
+            raise ValueError(f"rate: got {rate}, wanted > 0")
         real = -torch.exp(self.log_a_real)
         if self.a_imag is None:
             a, c = torch.complex(real, torch.zeros_like(real)), torch.view_as_complex(_with_zero(self.c))
@@ -103,7 +108,7 @@ class S4D(SequenceLayer):
     @torch.no_grad()
     def freeze(self, rate: float = 1.0) -> "FrozenS4D":
         if self.bidirectional:
-            raise ValueError("bidirectional: got true, wanted false: only a causal layer has a recurrent state")
+            raise ValueError("bidirectional: got true, wanted false: only a causal layer has a state")
         log_a_bar, c_bar = self.discrete(rate)
         return FrozenS4D(log_a_bar, c_bar[0], self.d.clone())
 

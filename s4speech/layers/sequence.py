@@ -101,4 +101,3 @@ def frozen_copy(module: M) -> M:
 def length_mask(lengths: Tensor, size: int) -> Tensor:
     """lengths (B,) -> (B, size) bool, true on valid frames."""
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
-

@@ -70,7 +70,4 @@ def split_rows(state: State, sizes: Sequence[int]) -> list[State]:
     bounds = [0]
     for size in sizes:
         bounds.append(bounds[-1] + size)
-    return [
-        map_state(lambda leaf, a=start, b=stop: leaf[a:b], state)
-        for start, stop in pairwise(bounds)
-    ]
+    return [map_state(lambda leaf, a=start, b=stop: leaf[a:b], state) for start, stop in pairwise(bounds)]

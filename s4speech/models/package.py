@@ -6,12 +6,14 @@ code from the directory: typed YAML and safetensors only.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from s4speech.config.asr import ASRConfig
+from s4speech.config.asr import ASRConfig, Positive
 from s4speech.config.base import StrictModel, dump_config, load_config
 from s4speech.errors import InputError
 from s4speech.models.asr.model import ASRModel, build_asr
@@ -24,14 +26,14 @@ STATISTICS = ("mean", "scale")
 class DecodeConfig(StrictModel):
     """How the model is decoded unless told otherwise. ctc_weight: part of CTC in the joint score."""
 
-    beam: int = 10
-    ctc_weight: float = 0.3
+    beam: Positive = 10
+    ctc_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
 class ASRPackageConfig(StrictModel):
     """config.yaml of a recognition model."""
 
-    task: str = "asr"
+    task: Literal["asr"] = "asr"
     language: str = "en"
     model: ASRConfig
     decode: DecodeConfig = DecodeConfig()
@@ -87,19 +89,19 @@ def load_asr(folder: str | Path) -> ASRPackage:
             model = build_asr(config.model)
     except ValueError as error:
         raise InputError(f"{folder / 'config.yaml'}: {error}") from error
-    state: dict[str, torch.Tensor] = {}
-    for name in ("model.safetensors", "stats.safetensors"):
-        try:
-            state.update(load_file(folder / name))
-        except (SafetensorError, OSError) as error:
-            problem = f"not a safetensors file ({error}); package it again"
-            raise InputError(f"{folder / name}: {problem}") from error
-    _check_tensors(folder / "model.safetensors", state, model.state_dict())
-    model.load_state_dict(state)
+    wanted = model.state_dict()
+    statistics = {name: wanted.pop(name) for name in STATISTICS}
+    state = _load_tensors(folder / "model.safetensors", wanted)
+    model.load_state_dict(state | _load_tensors(folder / "stats.safetensors", statistics))
     return ASRPackage(model.eval().requires_grad_(False), tokenizer, config)
 
 
-def _check_tensors(path: Path, got: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+def _load_tensors(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a file; InputError unless they have the names and shapes of `wanted`."""
+    try:
+        got: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}); package it again") from error
     missing, foreign = sorted(wanted.keys() - got.keys()), sorted(got.keys() - wanted.keys())
     shapes = [n for n in wanted.keys() & got.keys() if wanted[n].shape != got[n].shape]
     problem = (
@@ -114,3 +116,4 @@ def _check_tensors(path: Path, got: dict[str, torch.Tensor], wanted: dict[str, t
     )
     if problem:
         raise InputError(f"{path}: {problem}; it belongs to another model")
+    return got

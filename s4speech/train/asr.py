@@ -44,6 +44,8 @@ class ASRTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.config, self.specaugment = model, config, specaugment
+        for name in config.freeze:
+            getattr(model, name).requires_grad_(False)
         self.planned_s, self.decode = planned_s, decode
         self.register_buffer("heard_s", torch.zeros((), dtype=torch.float64))
         self._references: list[str] = []
@@ -69,8 +71,11 @@ class ASRTask(pl.LightningModule):
         return float(self.heard_s) / self.planned_s
 
     def on_train_epoch_start(self) -> None:
-        """The first epochs are heard plainly: without SpecAugment (below) and without dropout in the encoder."""
-        self.model.encoder.train(self.current_epoch >= self.config.augment_after)
+        """No dropout in frozen parts, nor in the encoder while the training is still without augmentation."""
+        for name in self.config.freeze:
+            getattr(self.model, name).eval()
+        if "encoder" not in self.config.freeze:
+            self.model.encoder.train(self.current_epoch >= self.config.augment_after)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The rate of the coming step, from what has been heard: nothing to restore on a resume."""

@@ -16,7 +16,7 @@ _TONES_HZ = {
     "B": (700, 2000),
     "C": (1000, 2600),
     "D": (1300, 3300),
-    "E": (550, 4100),
+    "E": (550, 3700),
 }
 _LETTER_S, _GAP_S = 0.12, 0.1
 
@@ -30,9 +30,11 @@ def make_corpus(root: Path, parts: Sequence[str] = tuple(PARTS), seed: int = 0) 
             folder.mkdir(parents=True)
             lines = []
             for number in range(UTTERANCES[part]):
-                text = " ".join(rng.choice(WORDS, size=rng.integers(2, 5)))
-                name = f"{speaker}-1-{number:04d}"
-                soundfile.write(folder / f"{name}.flac", speak(text, speaker, rng), RATE)
+                words = rng.choice(WORDS, size=rng.integers(2, 5))
+                text, name = " ".join(words), f"{speaker}-1-{number:04d}"
+                # The test part's first texts end in a word that nobody says: a known error to score.
+                spoken = text if part != "test-tiny" or number else " ".join(words[:-1])
+                soundfile.write(folder / f"{name}.flac", speak(spoken, speaker, rng), RATE)
                 lines.append(f"{name} {text}\n")
             (folder / f"{speaker}-1.trans.txt").write_text("".join(lines), encoding="utf-8")
     return root

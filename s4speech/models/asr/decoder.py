@@ -139,6 +139,8 @@ class TransformerDecoder(Decoder):
         dropout: float = 0.1,
         drop_path: float = 0.0,
     ) -> None:
+        if d_model % 2:
+            raise ValueError(f"d_model: got {d_model}, wanted an even number (sinusoidal positions)")
         layers = [
             DecoderLayer(CausalAttention(d_model, n_heads), n_heads, d_ff, dropout, drop_path)
             for _ in range(n_layers)

@@ -218,5 +218,3 @@ def parameter_count(module: nn.Module) -> int:
 def frame_shift_s(encoder: ConformerEncoder, hop_s: float) -> float:
     """Seconds between two encoder frames."""
     return encoder.factor * hop_s
-
-
