@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from s4speech.errors import InputError
 
@@ -42,8 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger().removeHandler(handler)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see python -m recipes --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="recipes", description="Run a recipe; finished stages are skipped.")
+    parser = _Parser(prog="recipes", description="Run a recipe; finished stages are skipped.")
     parser.add_argument("recipe", choices=RECIPES, help="which recipe")
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="its configuration")
     parser.add_argument(

@@ -57,6 +57,7 @@ def main(
     config = load_config(ASRRecipe, config_path, overrides)
     command = shlex.join(["python", "-m", "recipes", "asr", str(config_path), *overrides])
     context = ASRContext(config, Console(), command)
+    context.check_model()
     run_stages(STAGES, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 

@@ -1,26 +1,30 @@
 """Configuration of a recognition recipe: egs/CORPUS/asr/*.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from s4speech.config.asr import ASRConfig, Positive
 from s4speech.config.base import StrictModel
 from s4speech.config.train import TrainConfig
 from s4speech.models.package import DecodeConfig
 
+Parts = Annotated[list[str], Field(min_length=1)]
+
 
 class CorpusConfig(StrictModel):
-    """name: of `s4speech.data.corpora`. root: folder of the published layout, relative to the working directory.
+    """name: of `s4speech.data.corpora`. root: folder of the published layout, from the working directory.
 
-    valid: parts for checkpoint selection; or valid_speakers: these speakers of the training parts, which are then
-    not trained on. The test parts are looked at by decode and score alone.
+    valid: parts for checkpoint selection; or valid_speakers: these speakers of the training parts, which are
+    then not trained on. The test parts are looked at by decode and score alone.
     """
 
     name: str
     root: str
-    train: list[str]
+    train: Parts
     valid: list[str] = []
     valid_speakers: list[str] = []
-    test: list[str]
+    test: Parts
 
 
 class TokenizerConfig(StrictModel):
@@ -44,9 +48,9 @@ class DoctorConfig(StrictModel):
 
 
 class PackageConfig(StrictModel):
-    """What the model card says and the recipe cannot know."""
+    """What the model card says and the recipe cannot know. name: also of the model directory."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     language: str = "en"
     data: str
     licence: str

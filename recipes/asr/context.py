@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from lhotse import CutSet
 from rich.console import Console
 
 from recipes.asr.config import ASRRecipe
 from s4speech.config.asr import ASRConfig
+from s4speech.errors import InputError
 from s4speech.models.asr.model import ASRModel, build_asr
 from s4speech.text.tokenizer import Tokenizer
 
@@ -42,9 +44,25 @@ class ASRContext:
         return Tokenizer.load(self.tokenizer_path)
 
     def build_model(self) -> ASRModel:
-        """A fresh model of the recipe's size, with the vocabulary of its tokenizer."""
-        return build_asr(self.model_config())
+        """A fresh model of the recipe's size, with the vocabulary of its tokenizer.
+
+        Raises InputError: sizes that do not fit together.
+        """
+        return _build(self.model_config())
+
+    def check_model(self) -> None:
+        """Find out before the first stage that the model cannot be built. Raises InputError."""
+        with torch.random.fork_rng(devices=[]):
+            vocab_size = self.config.tokenizer.vocab_size
+            _build(self.config.model.model_copy(update={"vocab_size": vocab_size}))
 
     def model_config(self) -> ASRConfig:
         """The model's config with the vocabulary size filled in."""
         return self.config.model.model_copy(update={"vocab_size": self.tokenizer.vocab_size})
+
+
+def _build(config: ASRConfig) -> ASRModel:
+    try:
+        return build_asr(config)
+    except ValueError as error:
+        raise InputError(f"model: {error}; correct it in the recipe's YAML") from error

@@ -34,7 +34,9 @@ def prepare(context: ASRContext, folder: Path) -> None:
             f"corpus.valid_speakers: no speaker {', '.join(sorted(unknown))} in {', '.join(corpus.train)}"
         )
     valid = _join([valid, train.filter(lambda cut: cut.supervisions[0].speaker in held_out)])
-    train = train.filter(lambda cut: cut.supervisions[0].speaker not in held_out)
+    train = train.filter(lambda cut: cut.supervisions[0].speaker not in held_out).to_eager()
+    if not len(train):
+        raise InputError("corpus.train: no utterance is left, corpus.valid_speakers holds all of them out")
     sets = {"train": train, "valid": valid, **{name: parts[name] for name in corpus.test}}
     table = Table("part", "utterances", "hours", "speakers", title=f"{corpus.name} in {corpus.root}")
     for name, cuts in sets.items():
@@ -47,19 +49,28 @@ def prepare(context: ASRContext, folder: Path) -> None:
 
 
 def doctor(context: ASRContext, folder: Path) -> None:
-    """Read every utterance; write findings.csv; stop on a fatal one, or a test speaker in training."""
+    """Read every utterance; write findings.csv; stop on a fatal one, or on a test utterance in training."""
     config = context.config
     findings: list[Finding] = []
     speakers: dict[str, set[str]] = {}
+    utterances: dict[str, set[str]] = {}
     for part in ("train", "valid", *config.corpus.test):
         cuts = context.cuts(part)
         diagnosis = examine(cuts, alphabet=config.doctor.alphabet, min_s=config.doctor.min_s)
         findings += diagnosis.findings
+        utterances[part] = {cut.id for cut in cuts}
         speakers[part] = {cut.supervisions[0].speaker for cut in cuts}
     with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["fatal", "utterance", "file", "problem"])
         writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
+    for part in ("valid", *config.corpus.test):
+        repeated = sorted(utterances["train"] & utterances[part])
+        if repeated:
+            raise InputError(
+                f"corpus: {len(repeated)} utterances of {part} are also in the training part, such as "
+                f"{repeated[0]}; correct corpus.train, corpus.valid and corpus.test"
+            )
     for part in config.corpus.test:
         shared = speakers["train"] & speakers[part]
         if shared:

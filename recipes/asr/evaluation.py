@@ -20,7 +20,8 @@ from recipes.asr.training import averaged_model
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing, write_trn
-from s4speech.metrics.error_rate import ErrorReport, score as error_report
+from s4speech.metrics.error_rate import ErrorReport
+from s4speech.metrics.error_rate import score as error_report
 from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import EOS, SOS, ASRModel
 from s4speech.models.package import ASRPackageConfig, DecodeConfig, save_asr
@@ -31,7 +32,7 @@ METHODS = {"ctc_greedy": "CTC greedy", "joint": "joint beam"}
 
 
 def decode(context: ASRContext, folder: Path) -> None:
-    """Greedy CTC and joint beam search of every test part -> PART.jsonl; a part once written is not redone."""
+    """Greedy CTC and joint beam search of every test part -> PART.jsonl; a written part is not redone."""
     model = averaged_model(context)
     frozen = model.decoder.freeze()
     for part in context.config.corpus.test:
@@ -68,7 +69,8 @@ def _decode_batch(
         dataset = ASRDataset(model.features, tokenizer.encode)
         mel = [dataset.cut_features(cut) for cut in batch]
         clock.lap("features")
-        memory, lengths = model.encode(pad_sequence(mel, batch_first=True), torch.tensor([len(m) for m in mel]))
+        frames = torch.tensor([len(m) for m in mel])
+        memory, lengths = model.encode(pad_sequence(mel, batch_first=True), frames)
         log_probs = model.ctc_log_probs(memory)
         clock.lap("encoder")
         greedy = ctc_greedy(log_probs, lengths)
@@ -169,7 +171,8 @@ Speech recognition, language `{config.package.language}`: Conformer encoder, CTC
 
 def _commit() -> str:
     try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "not in a git checkout"
     return done.stdout.strip()

@@ -12,7 +12,7 @@ from s4speech.models.asr.model import SOS, ASRModel
 
 
 def plot_learning_curves(metrics: Path, target: Path) -> None:
-    """metrics.csv of Lightning's CSVLogger -> losses, token accuracy and greedy error rates over the epochs."""
+    """metrics.csv of Lightning's CSVLogger -> losses, token accuracy, greedy error rates over the epochs."""
     with metrics.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
 
@@ -43,7 +43,7 @@ def plot_learning_curves(metrics: Path, target: Path) -> None:
 def plot_attention(
     model: ASRModel, mel: Tensor, tokens: Sequence[int], pieces: Sequence[str], title: str, target: Path
 ) -> None:
-    """Cross-attention of each decoder layer, mean over heads, above the log-mel (1, T, n_mels) it looks at."""
+    """Cross-attention of each decoder layer, mean over heads, above the log-mel (1, T, n_mels) it sees."""
     with torch.no_grad():
         memory, lengths = model.encode(mel, torch.tensor([mel.shape[1]]))
         weights = model.decoder.attention_weights(torch.tensor([[SOS, *tokens]]), memory, lengths)

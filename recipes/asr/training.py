@@ -71,7 +71,7 @@ def model_with_statistics(context: ASRContext) -> ASRModel:
 
 
 def initialize(model: ASRModel, config: InitConfig) -> None:
-    """Load some parts of a trained model. Raises InputError naming the file when they are not of these sizes."""
+    """Load some parts of a trained model. Raises InputError naming the file if they do not fit."""
     path = Path(config.path)
     try:
         saved = load_file(path)

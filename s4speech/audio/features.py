@@ -66,7 +66,7 @@ class LogMel(nn.Module):
         return LogMelState(self.window_samples.new_zeros(batch, 0))
 
     def scan(self, samples: Tensor, state: LogMelState) -> tuple[Tensor, LogMelState]:
-        """A chunk of samples (B, S), any S >= 0 -> the frames that are whole now (B, T, n_mels), new state."""
+        """A chunk of samples (B, S), any S >= 0 -> the frames now whole (B, T, n_mels), new state."""
         heard = torch.cat([state.pending, samples], 1)
         if heard.shape[1] < self.window:
             return samples.new_zeros(samples.shape[0], 0, self.n_mels), LogMelState(heard)

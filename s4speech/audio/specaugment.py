@@ -19,7 +19,7 @@ def spec_augment(
     """features (B, T, F) normalised to zero mean, lengths (B,) -> augmented copy of the same shape.
 
     time_warp: a point of the utterance moves by up to so many frames. freq_width: bands a frequency mask at
-    most covers. time_ratio: part of the utterance a time mask at most covers. Masked cells become 0, the mean.
+    most covers. time_ratio: part of the utterance a time mask at most covers. Masked cells are 0 (the mean).
     """
     b, t, f = features.shape
     if time_warp:

@@ -29,8 +29,9 @@ class TrainConfig(StrictModel):
     schedule: linear (warm-up, then straight to 0 at the end of the last epoch) or inverse_sqrt (warm-up, then
     1 / sqrt(step), as in ESPnet). ssm_lr: learning rate of the SSM dynamics (null: min(lr, 1e-3)).
     speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
-    beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full one with short utterances only; CTC finds the
-    alignment of 12 s utterances far sooner after it has found that of 4 s ones.
+    beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full
+    one with short utterances only; CTC finds the alignment of 12 s utterances far sooner after it has found
+    that of 4 s ones.
     init: weights to start from (null: fresh ones). freeze: parts of the model that are not trained.
     keep: checkpoints kept, and averaged at the end, best by `monitor` on the validation part.
     validate_every: epochs between validations. The number of threads is torch's (OMP_NUM_THREADS).

@@ -1,4 +1,4 @@
-"""Corpora by name: a thin registry over lhotse's recipes, plus a check of the layout that names what is wrong.
+"""Corpora by name: a thin registry over lhotse's recipes, and a layout check that names what is wrong.
 
 A corpus reader takes the published layout and returns one CutSet a part, a cut an utterance.
 """
@@ -8,7 +8,9 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import soundfile
 from lhotse import CutSet
+from lhotse.audio.utils import AudioLoadingError
 from lhotse.recipes import prepare_librispeech
 
 from s4speech.errors import InputError
@@ -35,11 +37,16 @@ def read_librispeech(root: Path, parts: Sequence[str]) -> dict[str, CutSet]:
         check_librispeech(root / part)
     # lhotse draws a progress bar a part on standard error
     with contextlib.redirect_stderr(io.StringIO()):
-        manifests = prepare_librispeech(root, dataset_parts=list(parts), num_jobs=4)
+        try:
+            manifests = prepare_librispeech(root, dataset_parts=list(parts), num_jobs=4)
+        except AudioLoadingError:
+            raise_problems([p for part in parts for p in _unreadable(root / part)], "copy these files again")
+            raise
     cuts = {}
     for part in parts:
         manifest = manifests[part]
-        whole = CutSet.from_manifests(recordings=manifest["recordings"], supervisions=manifest["supervisions"])
+        recordings, supervisions = manifest["recordings"], manifest["supervisions"]
+        whole = CutSet.from_manifests(recordings=recordings, supervisions=supervisions)
         cuts[part] = CutSet.from_cuts(
             sorted((cut.with_id(cut.supervisions[0].id) for cut in whole), key=lambda cut: cut.id)
         )
@@ -51,13 +58,22 @@ def check_librispeech(part: Path) -> None:
 
     Raises InputError naming the first problem and counting the rest.
     """
-    problems, transcribed = [], set()
+    problems: list[str] = []
+    transcribed: set[Path] = set()
     for path in sorted(part.rglob("*.trans.txt")):
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: cannot be read as UTF-8 text ({error})")
+            continue
+        for number, line in enumerate(lines, 1):
             utterance, _, text = line.strip().partition(" ")
             audio = path.parent / f"{utterance}.flac"
+            again = audio in transcribed
             transcribed.add(audio)
-            if not utterance:
+            if again:
+                problems.append(f"{path}:{number}: {utterance} is there twice")
+            elif not utterance:
                 problems.append(f"{path}:{number}: empty line, wanted 'ID TEXT'")
             elif not text.strip():
                 problems.append(f"{path}:{number}: {utterance} has an empty transcript")
@@ -70,6 +86,17 @@ def check_librispeech(part: Path) -> None:
     if not audio_files and not problems:
         raise InputError(f"{part}: no *.flac below it, wanted SPEAKER/CHAPTER/ID.flac")
     raise_problems(problems, "correct or remove these utterances")
+
+
+def _unreadable(part: Path) -> list[str]:
+    """Which audio files have no header that can be read: lhotse's error has five lines for the first."""
+    problems = []
+    for path in sorted(part.rglob("*.flac")):
+        try:
+            soundfile.info(path)
+        except (soundfile.LibsndfileError, OSError) as error:
+            problems.append(f"{path}: not audio ({getattr(error, 'error_string', error)})")
+    return problems
 
 
 def raise_problems(problems: Sequence[str], next_step: str) -> None:

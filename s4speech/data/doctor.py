@@ -39,13 +39,15 @@ class Diagnosis:
 def examine(cuts: CutSet, *, alphabet: Iterable[str], min_s: float = 0.1, threads: int = 2) -> Diagnosis:
     """Decode all audio and check all text.
 
-    Fatal: unreadable or truncated audio, NaN, shorter than `min_s`, empty text, characters outside `alphabet`,
-    a repeated id. Not fatal: silent (peak below 0.001) and clipped (1 % of samples at full scale) clips.
+    Fatal: unreadable or truncated audio, NaN, shorter than `min_s`, empty text, characters outside
+    `alphabet`, a repeated id. Not fatal: silent (peak below 0.001) and clipped (1 % of samples at full scale)
+    clips.
     """
     letters = frozenset(alphabet)
     all_cuts = list(cuts)
     with ThreadPoolExecutor(threads) as pool:
-        findings = [f for found in pool.map(lambda cut: _examine_cut(cut, letters, min_s), all_cuts) for f in found]
+        examined = pool.map(lambda cut: _examine_cut(cut, letters, min_s), all_cuts)
+        findings = [finding for found in examined for finding in found]
     seen: set[str] = set()
     for cut in all_cuts:
         if cut.id in seen:

@@ -14,8 +14,8 @@ EpochCuts = Callable[[int], CutSet]
 class EpochSampler:
     """Batches of cuts of like duration; every epoch may have its own cuts.
 
-    choose: epoch -> the cuts of that epoch. Cuts, batches and their order depend on the seed and the epoch alone,
-    and the place within an epoch can be saved and restored. Lightning calls `set_epoch`.
+    choose: epoch -> the cuts of that epoch. Cuts, batches and their order depend on the seed and the epoch
+    alone, and the place within an epoch can be saved and restored. Lightning calls `set_epoch`.
     max_duration_s: seconds of audio a batch, padding included.
     """
 
@@ -57,7 +57,8 @@ class EpochSampler:
                 shuffle=self._shuffle,
                 seed=self._seed + self._epoch,
                 num_buckets=buckets,
-                duration_bins=None if buckets > 1 else [self._max_duration_s],  # lhotse cannot make one bucket
+                # lhotse cannot make one bucket
+                duration_bins=None if buckets > 1 else [self._max_duration_s],
                 drop_last=False,
             )
 
@@ -65,7 +66,7 @@ class EpochSampler:
 def training_epochs(
     cuts: CutSet, speeds: list[float], max_s: Callable[[int], float], seed: int = 0
 ) -> EpochCuts:
-    """Every utterance once an epoch at one of the speeds, in turn; in epoch e those of at most max_s(e) seconds.
+    """Every utterance once an epoch at one of the speeds, in turn; in epoch e those up to max_s(e) seconds.
 
     Raises ValueError when an epoch has no utterance.
     """

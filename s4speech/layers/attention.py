@@ -134,7 +134,7 @@ class RelativeAttention(nn.Module):
         by_position = ((q + self.position_bias.to(q.dtype)) * scale) @ r.transpose(-1, -2)
         scores = by_content + _relative_shift(by_position)
         scores = scores.masked_fill(~mask, torch.finfo(q.dtype).min)
-        # in the dtype of the products: autocast would make the softmax, and so every product after it, float32
+        # in the dtype of the products: autocast would make the softmax, and every product after it, float32
         with torch.autocast(x.device.type, enabled=False):
             weights = scores.softmax(-1).to(v.dtype)
             mixed = F.dropout(weights, self.dropout, self.training) @ v
@@ -151,7 +151,7 @@ def _relative_shift(x: Tensor) -> Tensor:
 
 
 def relative_positions(size: int, d_model: int, like: Tensor) -> Tensor:
-    """Sinusoidal encodings of the offsets size-1 .. -(size-1): (2 size - 1, d_model) (Vaswani et al. 2017)."""
+    """Sinusoidal encodings of the offsets size-1 .. -(size-1): (2 size - 1, d_model)."""
     return sinusoids(torch.arange(size - 1, -size, -1, device=like.device), d_model).to(like.dtype)
 
 

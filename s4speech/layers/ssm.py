@@ -45,8 +45,7 @@ def diagonal_kernel(log_a_bar: Tensor, c: Tensor, length: int) -> Tensor:
     # Re(P Q) = Re P Re Q - Im P Im Q as one real product over 2N
     left = torch.cat([coarse.real, -coarse.imag], -1)
     right = torch.cat([fine.real, fine.imag], -2)
-    kernel: Tensor = (left @ right).flatten(-2)
-    return kernel[..., :length]
+    return (left @ right).flatten(-2)[..., :length]
 
 
 def fft_convolve(u: Tensor, kernel: Tensor) -> Tensor:
@@ -54,7 +53,8 @@ def fft_convolve(u: Tensor, kernel: Tensor) -> Tensor:
     length = u.shape[-1]
     size = fast_fft_size(2 * length)
     product = torch.fft.rfft(u, n=size) * torch.fft.rfft(kernel, n=size)
-    return torch.fft.irfft(product, n=size)[..., :length]
+    y: Tensor = torch.fft.irfft(product, n=size)
+    return y[..., :length]
 
 
 def fast_fft_size(minimum: int) -> int:

@@ -1,7 +1,7 @@
 """A model directory: what is published, loaded and served.
 
-config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card). Loading runs no
-code from the directory: typed YAML and safetensors only.
+config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card). Loading runs
+no code from the directory: typed YAML and safetensors only.
 """
 
 from dataclasses import dataclass

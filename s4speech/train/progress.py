@@ -1,6 +1,7 @@
 """How far the training is: a bar for people, a line an epoch for the log."""
 
 import logging
+from typing import cast
 
 import lightning.pytorch as pl
 from rich.progress import (
@@ -72,4 +73,5 @@ class TrainingProgress(pl.Callback):
         loss = trainer.callback_metrics.get("loss")
         text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         text += "" if loss is None else f" loss {float(loss):.2f}"
-        self._bar.update(self._task, completed=float(pl_module.progress), description=text + self._valid)
+        progress = cast(float, pl_module.progress)
+        self._bar.update(self._task, completed=progress, description=text + self._valid)

@@ -42,7 +42,7 @@ def continued_csv_logger(folder: Path, last: Path | None) -> CSVLogger:
         end = int(_load(last)["global_step"])
         with before.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            writer.metrics = [dict(row) for row in rows if int(row["step"]) < end]  # type: ignore[misc]
+            writer.metrics = [dict(row) for row in rows if int(row["step"]) < end]
             writer.metrics_keys = list(rows.fieldnames or ())
         writer.save()
     before.unlink(missing_ok=True)

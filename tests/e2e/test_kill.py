@@ -86,8 +86,17 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
     run_killed(experiment, "recipes.asr.evaluation:_decode_batch", 2, *options)
     log = (experiment.exp_dir / "train" / "log.txt").read_text()
     assert "continues with epoch 5 of 12" in log
-    trained = [line.split("epoch ")[1].split(" of")[0] for line in log.splitlines() if "progress: epoch" in line]
-    assert trained == ["1", "2", "3", "4", "5", *map(str, range(5, epochs + 1))]  # the fifth twice: its end was lost
+    trained = [
+        line.split("epoch ")[1].split(" of")[0] for line in log.splitlines() if "progress: epoch" in line
+    ]
+    assert trained == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        *map(str, range(5, epochs + 1)),
+    ]  # the fifth twice: its end was lost
     assert validations(experiment) == validations(finished)
     assert len([path for path in checkpoints.iterdir() if path.name != "last.ckpt"]) == 3  # train.keep
     assert {"train", "average"} <= stages_done(experiment) and "decode" not in stages_done(experiment)

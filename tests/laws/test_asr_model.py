@@ -1,4 +1,4 @@
-"""The laws of the recognition model: an utterance is the same alone, in a batch, in training and in decoding."""
+"""The laws of the recognition model: an utterance is the same alone, in a batch, in training, in decoding."""
 
 import itertools
 from typing import Any

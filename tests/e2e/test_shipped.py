@@ -1,0 +1,205 @@
+"""What the repository ships: configurations that load and build, and documents whose commands exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from recipes.__main__ import RECIPES, _parser
+from recipes.asr import STAGES
+from recipes.asr.config import ASRRecipe
+from s4speech.cli.main import app
+from s4speech.config import load_config
+from s4speech.config.files import read_yaml
+from s4speech.models.asr.model import build_asr
+from tests.conftest import REPOSITORY
+
+RECIPE_FILES = sorted(REPOSITORY.glob("egs/*/asr/*.yaml"))
+PRESETS = sorted(REPOSITORY.glob("conf/**/*.yaml"))
+SCRIPTS = sorted(REPOSITORY.glob("egs/*/*/run.sh"))
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    *(path.parent / "README.md" for path in SCRIPTS),
+    *sorted(REPOSITORY.glob("docs/*.md")),
+    REPOSITORY / "CONTRIBUTING.md",
+]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def test_the_recipes_are_there() -> None:
+    assert {name(path) for path in RECIPE_FILES} >= {
+        "egs/mini/asr/recipe.yaml",
+        "egs/librispeech/asr/recipe.yaml",
+        "egs/librispeech/asr/mini.yaml",
+    }
+    assert {name(path) for path in SCRIPTS} >= {"egs/mini/asr/run.sh", "egs/librispeech/asr/run.sh"}
+
+
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=name)
+def test_a_recipe_loads_and_its_model_builds(path: Path) -> None:
+    config = load_config(ASRRecipe, path)
+    model = build_asr(config.model.model_copy(update={"vocab_size": config.tokenizer.vocab_size}))
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    if name(path) == "egs/librispeech/asr/recipe.yaml":
+        assert millions == pytest.approx(113.2, rel=0.01)  # Miyazaki et al. 2023
+    else:
+        assert millions < 20  # trained on a CPU
+
+
+def test_every_recipe_has_its_own_place() -> None:
+    places = {path: load_config(ASRRecipe, path).exp_dir for path in RECIPE_FILES}
+    assert len(set(places.values())) == len(places)
+    assert all(place.startswith("exp/") for place in places.values())
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=name)
+def test_a_preset_has_known_keys_and_is_used(path: Path) -> None:
+    preset = read_yaml(path)
+    base = read_yaml(REPOSITORY / "egs/mini/asr/recipe.yaml")
+    assert ASRRecipe.model_validate(base | preset)
+    assert any(path.name in recipe.read_text() for recipe in RECIPE_FILES)
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The commands of a document: of its code blocks without a language (or sh), and between back-quotes."""
+    text = path.read_text(encoding="utf-8")  # a missing document is an error here
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [
+        line for language, block in blocks if language in ("", "sh", "bash") for line in block.splitlines()
+    ]
+    lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    found = []
+    for line in lines:
+        if re.search(r" \[(-|key=)", line):  # a usage line: take the optional words too
+            line = line.replace("[", "").replace("]", "")
+        try:
+            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+        except ValueError:  # an apostrophe: prose
+            continue
+        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+            words = words[1:]  # VARIABLE=value in front of a command
+        if words and (words[0] in ("make", "s4speech") or words[0].endswith((".sh", "python"))):
+            found.append(words)
+    return found
+
+
+ALL = [(path, words) for path in DOCUMENTS if path.exists() for words in commands(path)]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS[: 1 + len(SCRIPTS)], ids=name)
+def test_a_document_is_there_and_shows_a_command(path: Path) -> None:
+    assert path.exists(), f"{name(path)} is not written yet"
+    assert commands(path), f"{name(path)} shows no command"
+
+
+@pytest.mark.parametrize(("path", "words"), ALL, ids=[f"{name(p)}: {shlex.join(w)[:60]}" for p, w in ALL])
+def test_a_command_in_a_document_exists(path: Path, words: list[str]) -> None:
+    check(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make nothing",
+        "s4speech sing x",
+        "s4speech transcribe x --loud",
+        "python -m recipes asr egs/none/asr/recipe.yaml",
+        "python -m recipes asr egs/mini/asr/recipe.yaml train.momentum=1",
+        "python -m recipes asr egs/mini/asr/recipe.yaml --stage bake",
+        "python tools/none.py",
+        "egs/mini/asr/walk.sh",
+        "egs/librispeech/asr/run.sh --config none.yaml",
+        "egs/librispeech/asr/run.sh corpus.rot=x",
+    ],
+)
+def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
+    with pytest.raises((AssertionError, SystemExit, ValueError)):
+        check(shlex.split(line))
+
+
+def check(words: list[str]) -> None:
+    """Raise unless what a command names is there: targets, files, options, stages, keys."""
+    program, *rest = words
+    if program == "make":
+        targets = re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in rest if "=" not in word} <= set(targets), rest
+    elif program == "s4speech":
+        check_s4speech(rest)
+    elif program.endswith(".sh"):
+        script = REPOSITORY / program
+        assert script.is_file() and os.access(script, os.X_OK), program
+        config = "recipe.yaml"
+        if "--config" in rest:
+            at = rest.index("--config")
+            config = rest[at + 1]
+            rest = rest[:at] + rest[at + 2 :]
+        check_recipe(["asr", str(script.parent / config), *rest])
+    elif rest[:2] == ["-m", "recipes"]:
+        check_recipe(rest[2:])
+    elif rest[:2] == ["-m", "s4speech"]:
+        check_s4speech(rest[2:])
+    elif rest and rest[0].endswith(".py"):
+        assert (REPOSITORY / rest[0]).is_file(), rest[0]
+
+
+def check_s4speech(words: list[str]) -> None:
+    known = {command.callback.__name__: command for command in app.registered_commands if command.callback}
+    if not words or words[0].isupper():  # the command as such, or a place-holder
+        return
+    if words[0].startswith("-"):
+        assert words[0] in ("-h", "--help", "--version", "--debug")
+        return
+    assert words[0] in known, words[0]
+    parser = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    options = {option for parameter in parser.params for option in parameter.opts} | {
+        "-h",
+        "--help",
+        "--debug",
+    }
+    for word in words[1:]:
+        if word.startswith("-") and word != "-":
+            assert word.split("=")[0].replace("-", "_") in {one.replace("-", "_") for one in options}, word
+
+
+def check_recipe(words: list[str]) -> None:
+    if not words or not set(words) - {"RECIPE", "CONFIG.yaml", "..."}:
+        return
+    options = _parser().parse_intermixed_args(words)
+    assert options.recipe in RECIPES
+    assert (REPOSITORY / options.config).is_file(), options.config
+    shown = [one for one in options.overrides if one != "key=value"]
+    load_config(ASRRecipe, REPOSITORY / options.config, shown)  # raises ValueError: an unknown key
+    stages = {stage.name for stage in STAGES} | {"NAME", None}
+    assert {options.stage, options.stop_stage} <= stages
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_a_script_has_no_error_and_passes_its_options_on(script: Path, tmp_path: Path) -> None:
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+    # A repository in which "python" tells what it was called with.
+    copy = tmp_path / script.relative_to(REPOSITORY)
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(script.read_bytes())
+    config = copy.with_name("other.yaml")
+    config.write_text("")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; print(sys.argv[1:])" "$@"\n')
+    python.chmod(0o755)
+    given = ["--stage", "train", "--stop-stage", "score", "train.lr=1", "package.data=two words"]
+    for options, expected in (([], "recipe.yaml"), (["--config", "other.yaml"], "other.yaml")):
+        # From anywhere: the script finds the repository.
+        done = subprocess.run(
+            ["bash", copy, *given[:2], *options, *given[2:]], cwd="/", capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        place = str(config.relative_to(tmp_path).with_name(expected))
+        assert done.stdout.splitlines()[-1] == str(["-m", "recipes", "asr", place, *given])
