@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -20,6 +21,7 @@ from s4speech.train.asr import ASRTask, average_checkpoints, fit
 def train(context: ASRContext, folder: Path) -> None:
     """Train, or continue from the last checkpoint; learning curves as learning_curves.png."""
     config: TrainConfig = context.config.train
+    torch.manual_seed(config.seed)  # the initial weights
     model = model_with_statistics(context)
     if config.init is not None:
         initialize(model, config.init)

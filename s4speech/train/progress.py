@@ -36,10 +36,10 @@ class TrainingProgress(pl.Callback):
         )
         self._task = self._bar.add_task("", total=1.0)
         self._valid = ""
+        self._continued = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.current_epoch:
-            _log.info("continues with epoch %d of %s", trainer.current_epoch + 1, trainer.max_epochs)
+        self._continued = trainer.global_step > 0
         self._bar.start()
         self._show(trainer, pl_module)
 
@@ -51,6 +51,9 @@ class TrainingProgress(pl.Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
+        if self._continued:
+            _log.info("continued with epoch %d of %s", trainer.current_epoch + 1, trainer.max_epochs)
+            self._continued = False
         self._show(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

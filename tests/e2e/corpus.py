@@ -41,7 +41,7 @@ def make_corpus(root: Path, parts: Sequence[str] = tuple(PARTS), seed: int = 0) 
 
 
 def speak(text: str, speaker: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A text as tones: two for each letter, a pause for a space; speakers differ by some per cent in pitch."""
+    """A text as tones: two for each letter, a pause for a space; speakers differ in pitch."""
     pitch = 1 + 0.01 * (speaker % 5 - 2)
     pause = np.zeros(round(RATE * _GAP_S))
     pieces = [pause]

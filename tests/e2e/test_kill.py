@@ -47,10 +47,15 @@ def run_killed(experiment: Experiment, function: str, call: int, *arguments: str
     return done.stdout
 
 
-def validations(experiment: Experiment) -> list[tuple[int, int]]:
-    """(epoch, step) of every validation in metrics.csv."""
+def validated(experiment: Experiment) -> list[dict[str, str]]:
+    """The rows of every validation in metrics.csv."""
     with (experiment.exp_dir / "train" / "metrics" / "metrics.csv").open() as file:
-        return [(int(row["epoch"]), int(row["step"])) for row in csv.DictReader(file) if row["valid/wer"]]
+        return [row for row in csv.DictReader(file) if row["valid/wer"]]
+
+
+def validations(experiment: Experiment) -> list[tuple[int, int]]:
+    """(epoch, step) of every validation."""
+    return [(int(row["epoch"]), int(row["step"])) for row in validated(experiment)]
 
 
 def stages_done(experiment: Experiment) -> set[str]:
@@ -80,12 +85,12 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
     output = run_killed(experiment, saving, 2, *options)
     assert "prepare: skip" in output and "train: run, interrupted, continues" in output
     log = (experiment.exp_dir / "train" / "log.txt").read_text()
-    assert "continues with epoch 4 of 12" in log and "continues with epoch 1 " not in log
+    assert "continued with epoch 4 of 12" in log and "continues with epoch 1 " not in log
 
     # Continues with epoch 5, to the end of the training; is killed in decoding, after the first part.
     run_killed(experiment, "recipes.asr.evaluation:_decode_batch", 2, *options)
     log = (experiment.exp_dir / "train" / "log.txt").read_text()
-    assert "continues with epoch 5 of 12" in log
+    assert "continued with epoch 5 of 12" in log
     trained = [
         line.split("epoch ")[1].split(" of")[0] for line in log.splitlines() if "progress: epoch" in line
     ]
@@ -98,6 +103,10 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
         *map(str, range(5, epochs + 1)),
     ]  # the fifth twice: its end was lost
     assert validations(experiment) == validations(finished)
+    # The same seed, the same training: before it is killed for the first time.
+    assert [row["valid/ctc"] for row in validated(experiment)[:3]] == [
+        row["valid/ctc"] for row in validated(finished)[:3]
+    ]
     assert len([path for path in checkpoints.iterdir() if path.name != "last.ckpt"]) == 3  # train.keep
     assert {"train", "average"} <= stages_done(experiment) and "decode" not in stages_done(experiment)
     first = experiment.exp_dir / "decode" / "test-tiny.jsonl"

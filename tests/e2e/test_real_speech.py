@@ -56,7 +56,9 @@ def test_real_speech_is_read_and_found_sound(recipes_here, tmp_path: Path) -> No
     )
     assert (code, error) == (0, "")
     assert "doctor: no fatal finding, 0 to look at" in output
-    told = "".join(gzip.open(path, "rt").read() for path in (experiment.exp_dir / "prepare").glob("*.gz"))
+    told = "".join(
+        gzip.decompress(path.read_bytes()).decode() for path in (experiment.exp_dir / "prepare").glob("*.gz")
+    )
     assert all(f'"{text}"' in told and utterance in told for utterance, text in texts.items())
     stats = load_file(experiment.exp_dir / "stats" / "stats.safetensors")
     assert stats["mean"].shape == (80,)

@@ -175,7 +175,7 @@ def check_recipe(words: list[str]) -> None:
     options = _parser().parse_intermixed_args(words)
     assert options.recipe in RECIPES
     assert (REPOSITORY / options.config).is_file(), options.config
-    shown = [one for one in options.overrides if one != "key=value"]
+    shown = [one for one in options.overrides if one not in ("key=value", "...")]
     load_config(ASRRecipe, REPOSITORY / options.config, shown)  # raises ValueError: an unknown key
     stages = {stage.name for stage in STAGES} | {"NAME", None}
     assert {options.stage, options.stop_stage} <= stages

@@ -1,4 +1,4 @@
-"""The manifest doctor: each fault is found, named, and of the right weight; sound utterances are left alone."""
+"""The manifest doctor: each fault is found, named and weighed, sound utterances are not."""
 
 from pathlib import Path
 

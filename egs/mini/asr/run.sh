@@ -29,7 +29,7 @@ python=.venv/bin/python
 [[ $whole == yes ]] || exit 0
 
 model=$exp/package/mini-s4
-file=$(find data/mini/LibriSpeech/test-mini -name '*.flac' | sort | sed -n 1p)
+file=$(find data/mini/LibriSpeech/test-mini -name '*.flac' | sort | sed -n '$p')  # the last speaker is never heard in training
 id=$(basename "$file" .flac)
 said=$(sed -n "s/^$id //p" "$(dirname "$file")"/*.trans.txt)
 recognised=$("$python" -m s4speech transcribe "$file" -m "$model")
