@@ -27,7 +27,8 @@ class TrainConfig(StrictModel):
 
     max_duration_s: seconds of audio a batch, padding included. accumulate: batches an optimiser step.
     schedule: linear (warm-up, then straight to 0 at the end of the last epoch) or inverse_sqrt (warm-up, then
-    1 / sqrt(step), as in ESPnet). ssm_lr: learning rate of the SSM dynamics (null: min(lr, 1e-3)).
+    1 / sqrt(step), as in ESPnet). optimizer: adamw, or muon for the matrices of hidden layers at muon_lr and
+    AdamW for the rest. ssm_lr: learning rate of the SSM dynamics (null: min(lr, 1e-3)).
     speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
     beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full
     one with short utterances only; CTC finds the alignment of 12 s utterances far sooner after it has found
@@ -45,7 +46,9 @@ class TrainConfig(StrictModel):
     max_duration_s: float = 400.0
     accumulate: Positive = 1
     speeds: list[float] = [0.9, 1.0, 1.1]
+    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = 2.5e-3
+    muon_lr: float = 2e-3
     ssm_lr: float | None = None
     schedule: Literal["linear", "inverse_sqrt"] = "inverse_sqrt"
     warmup_steps: int = 40000

@@ -20,7 +20,7 @@ from s4speech.config.asr import SpecAugmentConfig
 from s4speech.config.train import TrainConfig
 from s4speech.data.asr import Batch
 from s4speech.models.asr.model import ASRModel
-from s4speech.train.optim import lr_factor, parameter_groups, set_lr
+from s4speech.train.optim import build_optimizer, lr_factor, set_lr
 from s4speech.train.progress import TrainingProgress
 from s4speech.train.resume import continued_csv_logger, last_checkpoint
 
@@ -52,9 +52,8 @@ class ASRTask(pl.LightningModule):
         self._hypotheses: list[str] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; fused, since the model is small and the step is many small operations."""
-        groups = parameter_groups(self.model, self.config.lr, self.config.weight_decay, self.config.ssm_lr)
-        return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+        """What the config names."""
+        return build_optimizer(self.model, self.config)
 
     def configure_gradient_clipping(
         self,

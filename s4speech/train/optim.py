@@ -1,44 +1,118 @@
 """Optimiser groups and the learning rate schedule."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from s4speech.layers import S4D
+from s4speech.config.train import TrainConfig
 
 SSM_LR = 1e-3  # the dynamics of an SSM are unstable at larger rates (Gu et al. 2022, appendix)
+BETAS = (0.9, 0.98)
+
+
+@runtime_checkable
+class SSM(Protocol):
+    """A layer whose state dynamics are trained at a rate of their own."""
+
+    def ssm_parameters(self) -> list[nn.Parameter]: ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
+
+
+OUTPUT_LAYERS = ("ctc", "output")  # names of the linear layers that map to the vocabulary
 
 
 def parameter_groups(
-    model: nn.Module, lr: float, weight_decay: float, ssm_lr: float | None = None
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    ssm_lr: float | None = None,
+    muon_lr: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Three groups: SSM dynamics (A, dt) at `ssm_lr` (default min(lr, 1e-3)) without weight decay; biases,
-    norms, embeddings and other SSM parameters without weight decay; everything else with it.
+    """Groups of a model's trainable parameters, each once, named:
 
-    Each group carries `base_lr`, which the schedule scales.
+    ssm: SSM dynamics (A, dt) at `ssm_lr` (default min(lr, 1e-3)) without weight decay. plain: biases, norms,
+    embeddings and other SSM parameters, without weight decay. muon: matrices of the hidden linear layers at
+    `muon_lr`, when it is given. decay: everything else. Each group carries `base_lr`, which the schedule scales.
     """
-    dynamics, plain = set(), set()
-    for module in model.modules():
-        if isinstance(module, S4D):
+    dynamics, plain, hidden = set(), set(), set()
+    for name, module in model.named_modules():
+        if isinstance(module, SSM):
             dynamics |= set(module.ssm_parameters())
             plain |= set(module.parameters(recurse=False))
         elif isinstance(module, nn.Embedding | nn.LayerNorm):
             plain |= set(module.parameters(recurse=False))
-    groups: dict[str, list[Tensor]] = {"ssm": [], "plain": [], "decay": []}
-    for parameter in _trainable(model.parameters()):
-        undecayed = parameter in plain or parameter.dim() < 2
+        elif isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] not in OUTPUT_LAYERS:
+            hidden.add(module.weight)
+    groups: dict[str, list[Tensor]] = {"ssm": [], "plain": [], "muon": [], "decay": []}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        undecayed = parameter in plain or parameter.dim() < 2 or name.endswith("bias")
         kind = "ssm" if parameter in dynamics else "plain" if undecayed else "decay"
-        groups[kind].append(parameter)
-    ssm_lr = min(lr, SSM_LR) if ssm_lr is None else ssm_lr
-    settings = {"ssm": (ssm_lr, 0.0), "plain": (lr, 0.0), "decay": (lr, weight_decay)}
+        groups["muon" if muon_lr is not None and parameter in hidden else kind].append(parameter)
+    rates = {"ssm": min(lr, SSM_LR) if ssm_lr is None else ssm_lr, "plain": lr, "muon": muon_lr, "decay": lr}
+    decays = {"ssm": 0.0, "plain": 0.0, "muon": weight_decay, "decay": weight_decay}
     return [
-        {"params": groups[kind], "lr": rate, "base_lr": rate, "weight_decay": decay, "name": kind}
-        for kind, (rate, decay) in settings.items()
-        if groups[kind]
+        {"params": members, "lr": rates[kind], "base_lr": rates[kind], "weight_decay": decays[kind], "name": kind}
+        for kind, members in groups.items()
+        if members
     ]
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon (Jordan 2024; torch.optim.Muon) for the group named muon, AdamW for the others, as one optimiser.
+
+    Muon orthogonalises the update of a matrix. On train-clean-5 it took the CTC loss in 500 steps where AdamW
+    was after several thousand, at 1.45 times the cost a step. Its rate is scaled to AdamW's update size.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, {})
+        muon = [group for group in self.param_groups if group["name"] == "muon"]
+        rest = [group for group in self.param_groups if group["name"] != "muon"]
+        self.parts = (
+            torch.optim.Muon(muon, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, betas=BETAS, fused=True),
+        )
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        """One set of groups, so that a rate set here is the rate the parts use."""
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of both parts; `closure` recomputes the loss first."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()  # type: ignore[no-untyped-call]
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of both parts."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        for part, saved in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+        self._share_groups()
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser that a config names; fused, since a step is many small operations."""
+    muon_lr = config.muon_lr if config.optimizer == "muon" else None
+    groups = parameter_groups(model, config.lr, config.weight_decay, config.ssm_lr, muon_lr)
+    if any(group["name"] == "muon" for group in groups):
+        return MuonAdamW(groups)
+    return torch.optim.AdamW(groups, betas=BETAS, fused=True)
 
 
 def lr_factor(schedule: str, step: int, warmup_steps: int, progress: float) -> float:
@@ -59,7 +133,3 @@ def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Scale every group's base learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
-
-
-def _trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    return [p for p in parameters if p.requires_grad]
