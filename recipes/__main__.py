@@ -17,7 +17,7 @@ RECIPES = ("asr",)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a recipe; return the exit code: 0, 2 for bad input, 130 when interrupted."""
     # Intermixed, so that key=value may follow an option.
-    options = _parser().parse_intermixed_args(arguments)
+    options = make_parser().parse_intermixed_args(arguments)
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)  # the stages' logs hold the rest
     logging.getLogger().addHandler(handler)
@@ -50,7 +50,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see python -m recipes --help\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of every recipe."""
     parser = _Parser(prog="recipes", description="Run a recipe; finished stages are skipped.")
     parser.add_argument("recipe", choices=RECIPES, help="which recipe")
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="its configuration")

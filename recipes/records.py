@@ -41,8 +41,8 @@ def write_record(path: Path, record: Record) -> None:
     os.replace(partial, path)
 
 
-def clear_stage(directory: Path) -> None:
-    """Remove a stage directory's old content.
+def clear_stage(directory: Path, aside: Path | None = None) -> None:
+    """Remove a stage directory's old content, or move it to `aside`, whose own content is then removed.
 
     By rename first: a directory killed half-way through its removal must never look like a result.
     Raises InputError: it holds files but no record of a stage, so it is somebody else's.
@@ -55,6 +55,15 @@ def clear_stage(directory: Path) -> None:
             f"{directory}: holds files that no stage of a recipe made (no {STARTED}); "
             "move them away, or choose another exp_dir"
         )
+    if aside is None:
+        _remove(directory)
+    else:
+        if aside.exists():
+            _remove(aside)
+        directory.rename(aside)
+
+
+def _remove(directory: Path) -> None:
     trash = directory.parent / f"{_TRASH}{directory.name}-{uuid.uuid4().hex[:8]}"
     directory.rename(trash)
     shutil.rmtree(trash)

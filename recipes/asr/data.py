@@ -8,7 +8,7 @@ from lhotse import CutSet
 from rich.table import Table
 from safetensors.torch import save_file
 
-from recipes.asr.context import ASRContext
+from recipes.asr.context import ASRContext, cuts_path
 from s4speech.audio.features import LogMel
 from s4speech.data.asr import ASRDataset
 from s4speech.data.corpora import raise_problems, read_corpus
@@ -20,7 +20,7 @@ STATISTICS_HOURS = 5.0
 
 
 def prepare(context: ASRContext, folder: Path) -> None:
-    """Corpus -> cuts of train, valid and each test part, as lhotse JSONL."""
+    """Corpus -> cuts of train, valid and each test part, as lhotse JSONL, at the features' sample rate."""
     corpus = context.config.corpus
     if not corpus.valid and not corpus.valid_speakers:
         raise InputError("corpus.valid: got nothing, wanted validation parts here or corpus.valid_speakers")
@@ -37,14 +37,21 @@ def prepare(context: ASRContext, folder: Path) -> None:
     train = train.filter(lambda cut: cut.supervisions[0].speaker not in held_out).to_eager()
     if not len(train):
         raise InputError("corpus.train: no utterance is left, corpus.valid_speakers holds all of them out")
-    sets = {"train": train, "valid": valid, **{name: parts[name] for name in corpus.test}}
+    sets = {"train": train, "valid": valid} | {f"test/{name}": parts[name] for name in corpus.test}
+    rate = context.config.model.features.sample_rate
     table = Table("part", "utterances", "hours", "speakers", title=f"{corpus.name} in {corpus.root}")
     for name, cuts in sets.items():
-        cuts = cuts.to_eager()
-        cuts.to_file(folder / f"{name}.jsonl.gz")
+        rates = sorted({cut.sampling_rate for cut in cuts} - {rate})
+        if rates:
+            told = ", ".join(map(str, rates))
+            context.say(f"prepare: {name} has audio of {told} Hz, resampled to {rate} Hz when it is read")
+        cuts = cuts.resample(rate).to_eager()
+        path = cuts_path(folder, name)
+        path.parent.mkdir(exist_ok=True)
+        cuts.to_file(path)
         speakers = {cut.supervisions[0].speaker for cut in cuts}
         hours = sum(cut.duration for cut in cuts) / 3600
-        table.add_row(name, str(len(cuts)), f"{hours:.2f}", str(len(speakers)))
+        table.add_row(name.removeprefix("test/"), str(len(cuts)), f"{hours:.2f}", str(len(speakers)))
     context.console.print(table)
 
 
@@ -54,7 +61,8 @@ def doctor(context: ASRContext, folder: Path) -> None:
     findings: list[Finding] = []
     speakers: dict[str, set[str]] = {}
     utterances: dict[str, set[str]] = {}
-    for part in ("train", "valid", *config.corpus.test):
+    tests = {f"test/{part}": part for part in config.corpus.test}
+    for part in ("train", "valid", *tests):
         cuts = context.cuts(part)
         diagnosis = examine(cuts, alphabet=config.doctor.alphabet, min_s=config.doctor.min_s)
         findings += diagnosis.findings
@@ -64,15 +72,15 @@ def doctor(context: ASRContext, folder: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["fatal", "utterance", "file", "problem"])
         writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
-    for part in ("valid", *config.corpus.test):
+    for part in ("valid", *tests):
         repeated = sorted(utterances["train"] & utterances[part])
         if repeated:
             raise InputError(
-                f"corpus: {len(repeated)} utterances of {part} are also in the training part, such as "
-                f"{repeated[0]}; correct corpus.train, corpus.valid and corpus.test"
+                f"corpus: {len(repeated)} utterances of {tests.get(part, part)} are also in the training "
+                f"part, such as {repeated[0]}; correct corpus.train, corpus.valid and corpus.test"
             )
-    for part in config.corpus.test:
-        shared = speakers["train"] & speakers[part]
+    for name, part in tests.items():
+        shared = speakers["train"] & speakers[name]
         if shared:
             context.say(f"doctor: {len(shared)} speakers of {part} are also in training")
     fatal = [str(f) for f in findings if f.fatal]

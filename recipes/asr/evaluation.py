@@ -20,40 +20,47 @@ from recipes.asr.training import averaged_model
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing, write_trn
-from s4speech.metrics.error_rate import ErrorReport
 from s4speech.metrics.error_rate import score as error_report
+from s4speech.metrics.report import format_report, report_as_dict
 from s4speech.models.asr.decoder import FrozenDecoder
-from s4speech.models.asr.model import EOS, SOS, ASRModel
+from s4speech.models.asr.model import ASRModel
+from s4speech.models.asr.recognize import Method, hear, search
 from s4speech.models.package import ASRPackageConfig, DecodeConfig, save_asr
-from s4speech.search.beam import joint_beam_search
-from s4speech.search.ctc import ctc_greedy
 
-METHODS = {"ctc_greedy": "CTC greedy", "joint": "joint beam"}
+LABELS: dict[Method, str] = {
+    "ctc_greedy": "CTC greedy",
+    "ctc_prefix_beam": "CTC prefix",
+    "joint": "joint beam",
+}
 
 
 def decode(context: ASRContext, folder: Path) -> None:
-    """Greedy CTC and joint beam search of every test part -> PART.jsonl; a written part is not redone."""
-    model = averaged_model(context)
+    """Every test part by each of `decode.methods` -> PART.jsonl; a written part is not redone."""
+    config = context.config.decode
+    model = averaged_model(context).to(context.decode_device)
     frozen = model.decoder.freeze()
     for part in context.config.corpus.test:
         target = folder / f"{part}.jsonl"
         if target.exists():
             continue
-        cuts = sorted(context.cuts(part), key=lambda cut: cut.duration)
-        batches = list(_batches(cuts, context.config.decode.max_duration_s))
+        cuts = sorted(context.cuts(f"test/{part}"), key=lambda cut: cut.duration)
+        batches = list(_batches(cuts, config.max_duration_s))
         rows: list[dict[str, Any]] = []
-        seconds = dict.fromkeys(("features", "encoder", "ctc_greedy", "joint"), 0.0)
+        seconds = dict.fromkeys(("features", "encoder", *config.methods), 0.0)
         for batch in track(
             batches, f"decode {part}", console=context.console, disable=not context.console.is_terminal
         ):
             rows += _decode_batch(context, model, frozen, batch, seconds)
         audio_s = sum(cut.duration for cut in cuts)
-        search_s = seconds["features"] + seconds["encoder"] + seconds["joint"]
-        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "rtf": search_s / audio_s}
-        timing |= {"beam": context.config.decode.beam, "threads": torch.get_num_threads()}
+        before_s = seconds["features"] + seconds["encoder"]
+        rtf = {method: (before_s + seconds[method]) / audio_s for method in config.methods}
+        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "rtf": rtf}
+        timing |= {"beam": config.beam, "threads": torch.get_num_threads()}
+        timing["device"] = str(context.decode_device)
         write_by_rename(folder / f"{part}.timing.json", json.dumps(timing, indent=1))
         write_by_rename(target, "".join(json.dumps(row) + "\n" for row in rows))
-        context.say(f"decode {part}: real-time factor {search_s / audio_s:.3f} (joint beam)")
+        told = ", ".join(f"{value:.3f} ({LABELS[method]})" for method, value in rtf.items())
+        context.say(f"decode {part}: real-time factor {told}")
 
 
 def _decode_batch(
@@ -64,41 +71,28 @@ def _decode_batch(
     seconds: dict[str, float],
 ) -> list[dict[str, Any]]:
     config, tokenizer = context.config.decode, context.tokenizer
-    clock = _Clock(seconds)
-    with torch.inference_mode():
-        dataset = ASRDataset(model.features, tokenizer.encode)
-        mel = [dataset.cut_features(cut) for cut in batch]
-        clock.lap("features")
-        frames = torch.tensor([len(m) for m in mel])
-        memory, lengths = model.encode(pad_sequence(mel, batch_first=True), frames)
-        log_probs = model.ctc_log_probs(memory)
-        clock.lap("encoder")
-        greedy = ctc_greedy(log_probs, lengths)
-        clock.lap("ctc_greedy")
-        joint = joint_beam_search(
-            frozen.bind(memory, lengths),
-            log_probs,
-            lengths,
-            sos=SOS,
-            eos=EOS,
-            beam=config.beam,
-            ctc_weight=config.ctc_weight,
-            nbest=min(3, config.beam),
-        )
-        clock.lap("joint")
-    return [
-        {
-            "id": cut.id,
-            "speaker": cut.supervisions[0].speaker,
-            "ref": cut.supervisions[0].text,
-            "ctc_greedy": tokenizer.decode(g.tokens),
-            "joint": tokenizer.decode(best[0].tokens),
-            "nbest": [
-                {"text": tokenizer.decode(h.tokens), "score": h.score, "scores": h.scores} for h in best
-            ],
-        }
-        for cut, g, best in zip(batch, greedy, joint, strict=True)
+    rows: list[dict[str, Any]] = [
+        {"id": cut.id, "speaker": cut.supervisions[0].speaker, "ref": cut.supervisions[0].text, "nbest": {}}
+        for cut in batch
     ]
+    device = context.decode_device
+    clock = _Clock(seconds, device)
+    dataset = ASRDataset(model.features, tokenizer.encode)
+    mel = [dataset.cut_features(cut) for cut in batch]
+    clock.lap("features")
+    frames = torch.tensor([len(m) for m in mel])
+    heard = hear(model, pad_sequence(mel, batch_first=True).to(device), frames.to(device))
+    clock.lap("encoder")
+    for method in config.methods:
+        nbest = min(3, config.beam)
+        found = search(method, frozen, heard, beam=config.beam, ctc_weight=config.ctc_weight, nbest=nbest)
+        clock.lap(method)
+        for row, best in zip(rows, found, strict=True):
+            row[method] = tokenizer.decode(best[0].tokens)
+            row["nbest"][method] = [
+                {"text": tokenizer.decode(h.tokens), "score": h.score, "scores": h.scores} for h in best
+            ]
+    return rows
 
 
 def score(context: ASRContext, folder: Path) -> None:
@@ -112,16 +106,17 @@ def score(context: ASRContext, folder: Path) -> None:
         refs = {row["id"]: row["ref"] for row in rows}
         speakers = {row["id"]: row["speaker"] for row in rows}
         write_trn(folder / f"{part}.ref.trn", refs)
-        for method, label in METHODS.items():
+        for method in context.config.decode.methods:
             report = error_report(refs, {row["id"]: row[method] for row in rows}, speakers)
             write_trn(folder / f"{part}.{method}.trn", {row["id"]: row[method] for row in rows})
-            text = f"{_summary(report)}\n\n{_speakers(report)}\n\n{listing(report.alignments)}"
+            text = f"{format_report(report)}\n{listing(report.alignments)}"
             write_by_rename(folder / f"{part}.{method}.txt", text)
-            results[f"{part}/{method}"] = _numbers(report)
+            results[f"{part}/{method}"] = report_as_dict(report)
             w, (low, high) = report.words, report.wer_interval
             counts = [str(n) for n in (w.substitutions, w.deletions, w.insertions)]
             table.add_row(
-                part, label, str(w.reference), f"{100 * report.wer:.2f}", f"{100 * low:.1f}-{100 * high:.1f}",
+                part, LABELS[method], str(w.reference),
+                f"{100 * report.wer:.2f}", f"{100 * low:.1f}-{100 * high:.1f}",
                 *counts, f"{100 * report.cer:.2f}",
             )  # fmt: skip
     write_by_rename(folder / "results.json", json.dumps(results, indent=1))
@@ -178,39 +173,6 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def _summary(report: ErrorReport) -> str:
-    w, c, (low, high) = report.words, report.characters, report.wer_interval
-    return (
-        f"WER {100 * report.wer:.2f} % [{100 * low:.2f}, {100 * high:.2f}] of {w.reference} words: "
-        f"{w.substitutions} sub, {w.deletions} del, {w.insertions} ins\n"
-        f"CER {100 * report.cer:.2f} % of {c.reference} characters\n"
-        f"{report.sentences_wrong} of {report.sentences} utterances have an error"
-    )
-
-
-def _speakers(report: ErrorReport) -> str:
-    rows = [f"{'speaker':>10} {'words':>7} {'sub':>5} {'del':>5} {'ins':>5} {'WER %':>7}"]
-    for speaker, w in report.speakers.items():
-        counts = f"{w.substitutions:>5} {w.deletions:>5} {w.insertions:>5}"
-        rows.append(f"{speaker:>10} {w.reference:>7} {counts} {100 * w.rate:>7.2f}")
-    confusions = [f"{n:>5} x {ref or '*'} -> {hyp or '*'}" for ref, hyp, n in report.confusions]
-    return "\n".join([*rows, "", "most frequent errors:", *confusions])
-
-
-def _numbers(report: ErrorReport) -> dict[str, Any]:
-    w = report.words
-    return {
-        "wer": report.wer,
-        "wer_interval": report.wer_interval,
-        "cer": report.cer,
-        "words": w.reference,
-        "substitutions": w.substitutions,
-        "deletions": w.deletions,
-        "insertions": w.insertions,
-        "speakers": {speaker: one.rate for speaker, one in report.speakers.items()},
-    }
-
-
 def _batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
     """Cuts in order of duration -> batches of at most so many seconds with padding."""
     batch: list[Cut] = []
@@ -224,12 +186,14 @@ def _batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
 
 
 class _Clock:
-    """Adds the time since the last lap to a named total."""
+    """Adds the time since the last lap to a named total; a GPU has then done its work."""
 
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds, self.last = seconds, time.perf_counter()
+    def __init__(self, seconds: dict[str, float], device: torch.device) -> None:
+        self.seconds, self.device, self.last = seconds, device, time.perf_counter()
 
     def lap(self, name: str) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         now = time.perf_counter()
         self.seconds[name] += now - self.last
         self.last = now

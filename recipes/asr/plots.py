@@ -8,7 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from s4speech.models.asr.model import SOS, ASRModel
+from s4speech.models.asr.model import ASRModel
+from s4speech.text.tokenizer import SOS
 
 
 def plot_learning_curves(metrics: Path, target: Path) -> None:

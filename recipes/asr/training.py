@@ -33,6 +33,7 @@ def train(context: ASRContext, folder: Path) -> None:
     context.say(f"train: {parameter_count(model) / 1e6:.2f} M parameters ({parts})")
     encode = context.tokenizer.encode
     choose = training_epochs(context.cuts("train"), config.speeds, config.max_s, config.seed)
+    planned_s = sum(cut.duration for epoch in range(config.total_epochs) for cut in choose(epoch))
     sampler = EpochSampler(choose, max_duration_s=config.max_duration_s, shuffle=True, seed=config.seed)
     loader = make_loader(ASRDataset(model.features, encode, config.cache_gib), sampler, config.workers)
     valid_cuts = context.cuts("valid")
@@ -41,7 +42,6 @@ def train(context: ASRContext, folder: Path) -> None:
         EpochSampler(lambda epoch: valid_cuts, max_duration_s=config.max_duration_s, shuffle=False),
         min(config.workers, 1),
     )
-    planned_s = sum(cut.duration for epoch in range(config.total_epochs) for cut in choose(epoch))
     task = ASRTask(model, config, context.config.model.specaugment, planned_s, context.tokenizer.decode)
     fit(task, loader, valid, folder, progress=context.console.is_terminal)
     plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png")

@@ -16,16 +16,17 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from s4speech.audio.limits import MAX_DURATION_S
 from s4speech.errors import InputError
 
 Samples: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = str | Path | BinaryIO
 
 TARGET_RATE_HZ = 16000
-MAX_DURATION_S = 4 * 3600.0  # 0.9 GB of float32 at 16 kHz
 MIN_SAMPLES = 400  # one 25 ms analysis window at 16 kHz
 _MAX_STREAM_BYTES = 2 << 30  # of a pipe, which must be stored before it can be decoded
 _RATES_HZ = (1000, 768_000)  # beyond these a header is wrong, and resampling would fill the memory
+_LOUDEST = 1e6  # beyond any scale in use (1, or 32768); its power spectrum still fits float32
 _BLOCK_SAMPLES = 1 << 18  # decoded at a time, all channels together
 _SHORTENED = re.compile(r"^ *(?:data|SSND|Data Size) +: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's "no length in the header" is above this
@@ -225,14 +226,14 @@ def _check_rate(rate_hz: int, name: str) -> None:
 
 
 def _check_finite(block: Samples, offset: int, rate_hz: int, name: str) -> None:
-    """Raise InputError for the first NaN or infinite sample; ``offset`` is the block's first frame."""
-    if np.isfinite(block).all():
+    """Raise InputError for the first NaN, infinite or absurd sample; ``offset``: the block's first frame."""
+    if not block.size or (block.min() >= -_LOUDEST and block.max() <= _LOUDEST):  # false with a NaN too
         return
-    frame, channel = np.argwhere(~np.isfinite(block))[0]
+    frame, channel = np.argwhere(~(np.abs(block) <= _LOUDEST))[0]
     index = offset + int(frame)
     raise InputError(
-        f"{name}: sample {index} ({index / rate_hz:.3f} s) is {block[frame, channel]}; wanted finite numbers;"
-        " write the file again from its source"
+        f"{name}: sample {index} ({index / rate_hz:.3f} s) is {block[frame, channel]:g};"
+        " wanted finite numbers from -1 to 1; write the file again from its source"
     )
 
 

@@ -1,5 +1,6 @@
 """The `s4speech` command: its options, its commands, and what its errors look like."""
 
+import io
 import os
 import sys
 import traceback
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name need not be text, nor a terminal able to show it: escaped, not an error half-way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, prog_name="s4speech", standalone_mode=False)
         sys.stdout.flush()

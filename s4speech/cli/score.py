@@ -15,6 +15,9 @@ def score(
     alignment: Annotated[
         Path | None, typer.Option(help="Write the REF/HYP/EVAL listing to this file.")
     ] = None,
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Compare A-Z and apostrophes only, in capitals (English).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Print WER and CER with counts, 95 % intervals, speakers and the most frequent errors."""
@@ -24,11 +27,16 @@ def score(
     from s4speech.metrics import error_rate
     from s4speech.metrics.alignment import listing, read_trn, speaker_of
     from s4speech.metrics.report import format_report, report_as_dict
+    from s4speech.text.normalize import normalize_english
 
-    refs, hyps = read_trn(reference), read_trn(hypothesis)
+    def read(path: Path) -> dict[str, str]:
+        texts = read_trn(path)
+        return {u: normalize_english(text) for u, text in texts.items()} if normalize else texts
+
+    refs, hyps = read(reference), read(hypothesis)
     speakers = {utterance: speaker_of(utterance) for utterance in refs}
     report = error_rate.score(refs, hyps, speakers)
-    other = error_rate.score(refs, read_trn(compare), speakers) if compare else None
+    other = error_rate.score(refs, read(compare), speakers) if compare else None
     if alignment is not None:
         write_by_rename(alignment, listing(report.alignments))
     test = error_rate.matched_pairs(report, other) if other else None

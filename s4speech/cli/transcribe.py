@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from s4speech.audio.limits import MAX_DURATION_S
 from s4speech.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def transcribe(
     ] = None,
     max_duration: Annotated[
         float, typer.Option("--max_duration", min=0, help="Longest recording taken, in seconds.")
-    ] = 4 * 3600.0,
+    ] = MAX_DURATION_S,
 ) -> None:
     """Transcribe audio files to the terminal, or to files with -o."""
     # Everything that can be wrong with the request is found before torch is imported.
@@ -172,6 +173,11 @@ def _survives(work: Callable[[], None]) -> bool:
         work()
     except InputError as error:
         print(f"s4speech: {error}", file=sys.stderr)
+        return False
+    except OSError as error:
+        if error.filename is None:  # not about a file: the reader of our output has left
+            raise
+        print(f"s4speech: {error.filename}: {error.strerror}", file=sys.stderr)
         return False
     return True
 

@@ -7,27 +7,31 @@ from pydantic import Field
 from s4speech.config.base import StrictModel
 
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Layers = Annotated[int, Field(gt=0, le=1000)]
 
 
 class FeatureConfig(StrictModel):
     """Log-mel front end."""
 
-    sample_rate: Positive = 16000
-    n_mels: Positive = 80
-    window_s: float = 0.025
-    hop_s: float = 0.010
-    n_fft: Positive = 512
+    sample_rate: Annotated[int, Field(ge=1000, le=384_000)] = 16000
+    n_mels: Annotated[int, Field(gt=0, le=1024)] = 80
+    window_s: Annotated[float, Field(gt=0, le=1)] = 0.025
+    hop_s: Annotated[float, Field(gt=0, le=1)] = 0.010
+    n_fft: Annotated[int, Field(gt=0, le=2**20)] = 512
 
 
 class SpecAugmentConfig(StrictModel):
     """See `s4speech.audio.specaugment`."""
 
-    time_warp: int = 5
-    freq_masks: int = 2
-    freq_width: int = 27
-    time_masks: int = 10
-    time_ratio: float = 0.05
+    time_warp: NotNegative = 5
+    freq_masks: NotNegative = 2
+    freq_width: NotNegative = 27
+    time_masks: NotNegative = 10
+    time_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
 class EncoderConfig(StrictModel):
@@ -38,15 +42,15 @@ class EncoderConfig(StrictModel):
 
     subsampling: Literal["conv2d", "conv1d"] = "conv2d"
     d_model: Positive = 512
-    n_layers: Positive = 12
+    n_layers: Layers = 12
     n_heads: Positive = 8
     d_ff: Positive = 2048
     kernel_size: Positive = 31
     dropout: Probability = 0.1
     tied_dropout: bool = False
     drop_path: Probability = 0.0
-    reduce_after: int | None = None
-    inter_ctc: list[int] = []
+    reduce_after: NotNegative | None = None
+    inter_ctc: list[Positive] = []
 
 
 class S4DecoderConfig(StrictModel):
@@ -54,18 +58,18 @@ class S4DecoderConfig(StrictModel):
 
     type: Literal["s4"] = "s4"
     d_model: Positive = 512
-    n_layers: Positive = 6
+    n_layers: Layers = 6
     n_heads: Positive = 8
     d_ff: Positive = 2048
     dropout: Probability = 0.1
     drop_path: Probability = 0.1
     kernel: Literal["s4d"] = "s4d"
-    d_state: Positive = 64
+    d_state: Annotated[int, Field(gt=0, le=4096)] = 64
     n_ssm: Positive = 1
     init: Literal["legs", "inv", "lin", "real"] = "legs"
     discretization: Literal["zoh", "bilinear"] = "bilinear"
-    dt_min: float = 1e-3
-    dt_max: float = 1e-1
+    dt_min: PositiveFloat = 1e-3
+    dt_max: PositiveFloat = 1e-1
 
 
 class TransformerDecoderConfig(StrictModel):
@@ -73,7 +77,7 @@ class TransformerDecoderConfig(StrictModel):
 
     type: Literal["transformer"] = "transformer"
     d_model: Positive = 512
-    n_layers: Positive = 6
+    n_layers: Layers = 6
     n_heads: Positive = 8
     d_ff: Positive = 2048
     dropout: Probability = 0.1

@@ -2,24 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from s4speech.config.asr import Positive
+from s4speech.config.asr import NotNegative, NotNegativeFloat, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
+
+Part = Literal["encoder", "ctc", "decoder"]
+Epochs = Annotated[int, Field(gt=0, le=100_000)]
 
 
 class CurriculumStep(StrictModel):
     """So many epochs with utterances of at most so many seconds."""
 
-    epochs: Positive
-    max_s: float
+    epochs: Epochs
+    max_s: PositiveFloat
 
 
 class InitConfig(StrictModel):
     """Start `parts` from the model.safetensors at `path` (of an average stage or a model directory)."""
 
     path: str
-    parts: list[Literal["encoder", "ctc", "decoder"]]
+    parts: Annotated[list[Part], Field(min_length=1)]
 
 
 class TrainConfig(StrictModel):
@@ -35,34 +38,52 @@ class TrainConfig(StrictModel):
     that of 4 s ones.
     init: weights to start from (null: fresh ones). freeze: parts of the model that are not trained.
     keep: checkpoints kept, and averaged at the end, best by `monitor` on the validation part.
-    validate_every: epochs between validations. The number of threads is torch's (OMP_NUM_THREADS).
+    validate_every: epochs between validations; the last epoch is validated too. workers: processes that make
+    batches. cache_gib: memory for features computed once, of a training without workers. The number of
+    threads is torch's (OMP_NUM_THREADS).
     """
 
-    epochs: Positive = 60
+    epochs: Epochs = 60
     curriculum: list[CurriculumStep] = []
     init: InitConfig | None = None
-    freeze: list[Literal["encoder", "ctc", "decoder"]] = []
-    augment_after: Annotated[int, Field(ge=0)] = 0
-    max_duration_s: float = 400.0
+    freeze: list[Part] = []
+    augment_after: NotNegative = 0
+    max_duration_s: PositiveFloat = 400.0
     accumulate: Positive = 1
-    speeds: list[float] = [0.9, 1.0, 1.1]
+    speeds: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)] = [0.9, 1.0, 1.1]
     optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: float = 2.5e-3
-    muon_lr: float = 2e-3
-    ssm_lr: float | None = None
+    lr: PositiveFloat = 2.5e-3
+    muon_lr: PositiveFloat = 2e-3
+    ssm_lr: NotNegativeFloat | None = None
     schedule: Literal["linear", "inverse_sqrt"] = "inverse_sqrt"
-    warmup_steps: int = 40000
-    weight_decay: float = 0.01
-    grad_clip: float = 5.0
+    warmup_steps: NotNegative = 40000
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    grad_clip: PositiveFloat = 5.0
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: Annotated[int, Field(ge=1)] = 1
-    workers: Annotated[int, Field(ge=0)] = 4
-    cache_gib: Annotated[float, Field(ge=0)] = 0.0
-    seed: int = 0
+    devices: Positive = 1
+    workers: Annotated[int, Field(ge=0, le=1024)] = 4
+    cache_gib: NotNegativeFloat = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     keep: Positive = 10
     monitor: Literal["valid/accuracy", "valid/wer"] = "valid/accuracy"
     validate_every: Positive = 1
+
+    @field_validator("freeze")
+    @classmethod
+    def _something_to_train(cls, freeze: list[Part]) -> list[Part]:
+        if len(set(freeze)) == 3:
+            raise ValueError("wanted a part of the model that is trained")
+        return freeze
+
+    @model_validator(mode="after")
+    def _one_cache(self) -> "TrainConfig":
+        if self.cache_gib and self.workers:
+            raise ValueError(
+                f"cache_gib: got {self.cache_gib} with workers {self.workers}, which would each fill a "
+                "cache and lose it at every epoch; set workers to 0, or cache_gib to 0"
+            )
+        return self
 
     @property
     def total_epochs(self) -> int:

@@ -1,5 +1,6 @@
 """Batches for recognition: cuts -> log-mel features and token ids."""
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from s4speech.audio.features import LogMel
 from s4speech.data.sampler import EpochSampler
+from s4speech.errors import InputError
 
 
 class Batch(NamedTuple):
@@ -26,14 +28,16 @@ class Batch(NamedTuple):
 
 
 class ASRDataset(Dataset[Batch]):
-    """Makes a batch of the cuts that the sampler chose.
+    """Makes a batch of the cuts that the sampler chose, on the CPU. Raises InputError: cuts of another sample
+    rate than the features', or of several channels.
 
     cache_gib: features computed once are kept in memory as float16 up to this size, which saves decoding and
     resampling the audio again in every epoch (a corpus of 5 h at three speeds takes 0.9 GiB).
     """
 
     def __init__(self, features: LogMel, encode: Callable[[str], list[int]], cache_gib: float = 0.0) -> None:
-        self.features, self.encode = features, encode
+        # a copy: a trainer moves the model's own front end to its device
+        self.features, self.encode = copy.deepcopy(features).cpu(), encode
         self._cache: dict[str, Tensor] = {}
         self._room_bytes = int(cache_gib * 2**30)
 
@@ -53,7 +57,12 @@ class ASRDataset(Dataset[Batch]):
         """Log-mel (T, n_mels) float32 of one cut."""
         if cut.id in self._cache:
             return self._cache[cut.id].float()
-        samples = torch.from_numpy(cut.load_audio()[:1])
+        if (cut.sampling_rate, cut.num_channels) != (self.features.sample_rate, 1):
+            raise InputError(
+                f"{cut.id}: got {cut.sampling_rate} Hz and {cut.num_channels} channels, wanted "
+                f"{self.features.sample_rate} Hz and one channel; prepare the corpus again"
+            )
+        samples = torch.from_numpy(cut.load_audio())
         features, _ = self.features(samples, torch.tensor([samples.shape[1]]))
         half: Tensor = features[0].half()
         if half.nbytes <= self._room_bytes:

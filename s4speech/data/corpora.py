@@ -6,6 +6,7 @@ A corpus reader takes the published layout and returns one CutSet a part, a cut 
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
@@ -15,25 +16,46 @@ from lhotse.recipes import prepare_librispeech
 
 from s4speech.errors import InputError
 
-Reader = Callable[[Path, Sequence[str]], dict[str, CutSet]]
+Parts = Sequence[str]
 
 
-def read_corpus(name: str, root: Path, parts: Sequence[str]) -> dict[str, CutSet]:
-    """The cuts of each part. Raises InputError: unknown corpus, missing folder, transcript or audio."""
+def _root(root: Path, parts: Parts) -> list[Path]:
+    return [root]
+
+
+def _part_folders(root: Path, parts: Parts) -> list[Path]:
+    return [root / part for part in parts]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """read: (root, parts) -> the cuts of each part. paths: the files and folders that it reads."""
+
+    read: Callable[[Path, Parts], dict[str, CutSet]]
+    paths: Callable[[Path, Parts], list[Path]] = _root
+
+
+def find_corpus(name: str) -> Corpus:
+    """The corpus of that name. Raises InputError: unknown."""
     if name not in CORPORA:
         raise InputError(f"corpus.name: got {name!r}, wanted one of {', '.join(sorted(CORPORA))}")
+    return CORPORA[name]
+
+
+def read_corpus(name: str, root: Path, parts: Parts) -> dict[str, CutSet]:
+    """The cuts of each part. Raises InputError: unknown corpus, missing folder, transcript or audio."""
+    corpus = find_corpus(name)
     if not root.is_dir():
         raise InputError(f"corpus.root: no folder {root}; unpack {name} there or set corpus.root=PATH")
+    return corpus.read(root, parts)
+
+
+def read_librispeech(root: Path, parts: Parts) -> dict[str, CutSet]:
+    """LibriSpeech (Panayotov et al. 2015): PART/SPEAKER/CHAPTER/*.flac and *.trans.txt, read by lhotse."""
     for part in parts:
         if not (root / part).is_dir():
             found = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "none"
             raise InputError(f"corpus part {part!r}: no folder {root / part}; the folders there: {found}")
-    return CORPORA[name](root, parts)
-
-
-def read_librispeech(root: Path, parts: Sequence[str]) -> dict[str, CutSet]:
-    """LibriSpeech (Panayotov et al. 2015): PART/SPEAKER/CHAPTER/*.flac and *.trans.txt, read by lhotse."""
-    for part in parts:
         check_librispeech(root / part)
     # lhotse draws a progress bar a part on standard error
     with contextlib.redirect_stderr(io.StringIO()):
@@ -106,4 +128,4 @@ def raise_problems(problems: Sequence[str], next_step: str) -> None:
         raise InputError(f"{problems[0]}{more}; {next_step}")
 
 
-CORPORA: dict[str, Reader] = {"librispeech": read_librispeech}
+CORPORA: dict[str, Corpus] = {"librispeech": Corpus(read_librispeech, _part_folders)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import soundfile
-from lhotse import CutSet
+from lhotse import CutSet, Recording
 from lhotse.cut import Cut
 
 SILENT_PEAK = 1e-3
@@ -39,9 +39,9 @@ class Diagnosis:
 def examine(cuts: CutSet, *, alphabet: Iterable[str], min_s: float = 0.1, threads: int = 2) -> Diagnosis:
     """Decode all audio and check all text.
 
-    Fatal: unreadable or truncated audio, NaN, shorter than `min_s`, empty text, characters outside
-    `alphabet`, a repeated id. Not fatal: silent (peak below 0.001) and clipped (1 % of samples at full scale)
-    clips.
+    Fatal: unreadable or truncated audio, NaN, several channels, shorter than `min_s`, empty text, characters
+    outside `alphabet`, a repeated id. Not fatal: silent (peak below 0.001) and clipped (1 % of samples at
+    full scale) clips.
     """
     letters = frozenset(alphabet)
     all_cuts = list(cuts)
@@ -70,15 +70,20 @@ def _examine_cut(cut: Cut, letters: frozenset[str], min_s: float) -> list[Findin
     foreign = sorted(set(text) - letters)
     if foreign:
         problems.append((f"characters outside the alphabet: {' '.join(map(repr, foreign[:8]))}", True))
-    problems += _examine_audio(where, cut.recording.num_samples, min_s)
+    problems += _examine_audio(where, cut.recording, min_s)
     return [Finding(cut.id, where, problem, fatal) for problem, fatal in problems]
 
 
-def _examine_audio(path: str, expected: int, min_s: float) -> list[tuple[str, bool]]:
+def _examine_audio(path: str, recording: Recording, min_s: float) -> list[tuple[str, bool]]:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         return [(f"unreadable audio ({str(error).strip()})", True)]
+    if samples.shape[1] > 1:
+        return [(f"{samples.shape[1]} channels, wanted one: mix them down, or choose one", True)]
+    expected = recording.num_samples
+    if rate != recording.sampling_rate:  # resampled when it is read: known to half a sample
+        expected = int((expected - 0.5) * rate / recording.sampling_rate)
     if len(samples) < expected:
         return [(f"truncated: {len(samples)} samples, the header says {expected}", True)]
     if len(samples) < min_s * rate:

@@ -8,6 +8,8 @@ from typing import Any
 from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
 
+from s4speech.errors import InputError
+
 EpochCuts = Callable[[int], CutSet]
 
 
@@ -68,7 +70,7 @@ def training_epochs(
 ) -> EpochCuts:
     """Every utterance once an epoch at one of the speeds, in turn; in epoch e those up to max_s(e) seconds.
 
-    Raises ValueError when an epoch has no utterance.
+    Raises InputError when an epoch has no utterance.
     """
     versions = [list(cuts) if speed == 1.0 else list(cuts.perturb_speed(speed)) for speed in speeds]
 
@@ -78,7 +80,11 @@ def training_epochs(
         chosen = (versions[(turn + epoch) % len(speeds)][i] for i, turn in enumerate(turns))
         kept = CutSet.from_cuts(cut for cut in chosen if cut.duration <= max_s(epoch))
         if not len(kept):
-            raise ValueError(f"curriculum: no utterance of at most {max_s(epoch)} s in epoch {epoch}")
+            shortest = min(cut.duration for cut in versions[0])
+            raise InputError(
+                f"train.curriculum: no utterance of at most {max_s(epoch)} s for epoch {epoch + 1}, the "
+                f"shortest has {shortest:.2f} s; give a larger max_s"
+            )
         return kept
 
     return choose

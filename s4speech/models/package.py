@@ -17,10 +17,12 @@ from s4speech.config.asr import ASRConfig, Positive
 from s4speech.config.base import StrictModel, dump_config, load_config
 from s4speech.errors import InputError
 from s4speech.models.asr.model import ASRModel, build_asr
+from s4speech.models.directory import check_directory
 from s4speech.text.tokenizer import Tokenizer
 
-FILES = ("config.yaml", "model.safetensors", "tokenizer.model", "stats.safetensors")
 STATISTICS = ("mean", "scale")
+# What building a model raises: sizes that do not fit together, or that no memory holds.
+BUILD_ERRORS = (ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
 
 
 class DecodeConfig(StrictModel):
@@ -69,14 +71,10 @@ def save_asr(
 def load_asr(folder: str | Path) -> ASRPackage:
     """Load a model directory for inference.
 
-    Raises InputError naming the file: missing, of another model, or not what its name says.
+    Raises InputError naming the file: missing, of another model, damaged, or not what its name says.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"model {folder}: no such directory; wanted one with {', '.join(FILES)}")
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise InputError(f"model {folder}: {name} is missing; copy the whole directory that was packaged")
+    check_directory(folder)
     config = load_config(ASRPackageConfig, folder / "config.yaml")
     tokenizer = Tokenizer.load(folder / "tokenizer.model")
     if config.model.vocab_size != tokenizer.vocab_size:
@@ -87,8 +85,8 @@ def load_asr(folder: str | Path) -> ASRPackage:
     try:
         with torch.device("cpu"):
             model = build_asr(config.model)
-    except ValueError as error:
-        raise InputError(f"{folder / 'config.yaml'}: {error}") from error
+    except BUILD_ERRORS as error:
+        raise InputError(f"{folder / 'config.yaml'}: {first_line(error)}") from error
     wanted = model.state_dict()
     statistics = {name: wanted.pop(name) for name in STATISTICS}
     state = _load_tensors(folder / "model.safetensors", wanted)
@@ -96,8 +94,13 @@ def load_asr(folder: str | Path) -> ASRPackage:
     return ASRPackage(model.eval().requires_grad_(False), tokenizer, config)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without the call stack that PyTorch's allocator appends."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _load_tensors(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a file; InputError unless they have the names and shapes of `wanted`."""
+    """The tensors of a file; InputError unless they are finite, with the names and shapes of `wanted`."""
     try:
         got: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -116,4 +119,9 @@ def _load_tensors(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torc
     )
     if problem:
         raise InputError(f"{path}: {problem}; it belongs to another model")
+    for name, tensor in got.items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"{path}: tensor {name} has NaN or infinite values; train or copy the model again"
+            )
     return got

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from s4speech.layers.state import select_rows
-from s4speech.search.ctc import BLANK, CTCPrefixScorer
+from s4speech.search.ctc import CTCPrefixScorer
 from s4speech.search.hypothesis import Hypothesis, Scorer
+from s4speech.text.tokenizer import BLANK
 
 
 @torch.no_grad()

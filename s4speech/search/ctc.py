@@ -1,4 +1,4 @@
-"""CTC searches, and the CTC prefix scores that a label-synchronous search adds. Blank is token 0."""
+"""CTC searches, and the CTC prefix scores that a label-synchronous search adds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from s4speech.search.hypothesis import Hypothesis
+from s4speech.text.tokenizer import BLANK
 
-BLANK = 0
 _INF = math.inf
 # The smallest normal float64: what a probability of zero (log-probability -inf) is taken for, because the
 # closed form of the forward recursion divides by products of probabilities.

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from s4speech.errors import InputError
+from s4speech.models.directory import FILES, check_directory
 
 BUNDLED = Path(__file__).resolve().parent.parent / "pretrained"
-REQUIRED = ("config.yaml", "model.safetensors", "tokenizer.model", "stats.safetensors")
-HOW_TO_TRAIN = "train one with `python -m recipes asr egs/mini/asr/recipe.yaml`"
+HOW_TO_TRAIN = "train one with `make demo` in a clone of the repository"
 
 
 def bundled_models() -> dict[str, Path]:
     """Return the directories in s4speech/pretrained by name."""
     if not BUNDLED.is_dir():
         return {}
-    return {path.name: path for path in sorted(BUNDLED.iterdir()) if (path / REQUIRED[0]).is_file()}
+    return {path.name: path for path in sorted(BUNDLED.iterdir()) if (path / FILES[0]).is_file()}
 
 
 def find_model(name_or_dir: str | Path) -> Path:
@@ -31,10 +31,5 @@ def find_model(name_or_dir: str | Path) -> Path:
                 f" give a model directory, or {HOW_TO_TRAIN}"
             )
         directory = bundled[str(name_or_dir)]
-    for name in REQUIRED:
-        if not (directory / name).is_file():
-            raise InputError(
-                f"{directory / name}: no such file; wanted a model directory with {', '.join(REQUIRED)};"
-                " copy the directory again, or give the one that the package stage wrote"
-            )
+    check_directory(directory)
     return directory

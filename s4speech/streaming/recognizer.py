@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4speech.audio.io import MAX_DURATION_S, Samples, Source, prepare_samples, read_audio
+from s4speech.audio.io import Samples, Source, prepare_samples, read_audio
+from s4speech.audio.limits import MAX_DURATION_S
 from s4speech.errors import InputError
+from s4speech.models.asr.recognize import hear, search
 from s4speech.models.package import ASRPackage, load_asr
-from s4speech.search.beam import joint_beam_search
 from s4speech.streaming.pretrained import find_model
 from s4speech.streaming.transcript import Segment, Transcript
 from s4speech.streaming.windows import cut_windows
@@ -28,7 +29,7 @@ _BATCH_S = 60.0  # audio decoded together, padding included
 class Recognizer:
     """A loaded recognition model. Immutable: any number of threads may transcribe with one at a time.
 
-    >>> recognizer = Recognizer.load("exp/mini/package")
+    >>> recognizer = Recognizer.load("exp/mini/package/mini-s4")
     >>> recognizer.transcribe_file("speech.flac").text
     """
 
@@ -79,7 +80,8 @@ class Recognizer:
             raise InputError(f"beam: got {beam}; wanted 1 or more")
         if not 0 <= ctc_weight <= 1:
             raise InputError(f"ctc_weight: got {ctc_weight}; wanted 0 to 1")
-        wave = prepare_samples(samples, sample_rate, self.sample_rate_hz)
+        least = self._model.features.window
+        wave = prepare_samples(samples, sample_rate, self.sample_rate_hz, min_samples=least)
         total_s = len(wave) / self.sample_rate_hz
         windows = cut_windows(wave, self.sample_rate_hz, _MAX_WINDOW_S)
         segments: dict[int, Segment] = {}
@@ -109,7 +111,8 @@ class Recognizer:
         progress: Progress | None = None,
     ) -> Transcript:
         """Transcribe a file, ``"-"`` for standard input, or a binary file object: what `read_audio` reads."""
-        samples = read_audio(source, self.sample_rate_hz, max_duration_s=max_duration_s)
+        least = self._model.features.window
+        samples = read_audio(source, self.sample_rate_hz, min_samples=least, max_duration_s=max_duration_s)
         return self.transcribe(
             samples, self.sample_rate_hz, beam=beam, ctc_weight=ctc_weight, progress=progress
         )
@@ -126,22 +129,13 @@ class Recognizer:
         features, lengths = self._model.features(
             torch.from_numpy(padded).to(self._device), torch.tensor(sizes, device=self._device)
         )
-        memory, lengths = self._model.encode(features, lengths)
-        log_probs = self._model.ctc_log_probs(memory)
-        eos = self._tokenizer.eos
-        found = joint_beam_search(
-            self._decoder.bind(memory, lengths),
-            log_probs,
-            lengths,
-            sos=eos,
-            eos=eos,
-            beam=beam,
-            ctc_weight=ctc_weight,
-            nbest=1,
-        )
+        heard = hear(self._model, features, lengths)
+        found = search("joint", self._decoder, heard, beam=beam, ctc_weight=ctc_weight)
         return [
-            self._segment(hypotheses[0].tokens, log_probs[row, : int(lengths[row])], windows[row].start)
-            for row, hypotheses in enumerate(found)
+            self._segment(best[0].tokens, log_probs[:length], window.start)
+            for best, log_probs, length, window in zip(
+                found, heard.log_probs, heard.lengths.tolist(), windows, strict=True
+            )
         ]
 
     def _segment(self, tokens: list[int], log_probs: torch.Tensor, start: int) -> Segment | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchaudio.functional import forced_align
 
 from s4speech.streaming.transcript import Word
-from s4speech.text.tokenizer import Tokenizer
+from s4speech.text.tokenizer import BLANK, Tokenizer
 
 # CTC marks a token for a frame or two and is silent until the next one. A word is taken to last until the
 # next begins, but not longer than this after its last mark, or a pause would belong to the word before it.
@@ -52,14 +52,14 @@ def _token_spans(log_probs: Tensor, tokens: Sequence[int]) -> list[tuple[int, in
     """Return (first frame, frame after the last, sum of log posteriors) of each token; None if too many."""
     # Two equal tokens in a row need a blank between them.
     repeats = sum(one == two for one, two in pairwise(tokens))
-    if len(log_probs) < len(tokens) + repeats or min(tokens) <= Tokenizer.blank:
+    if len(log_probs) < len(tokens) + repeats or min(tokens) <= BLANK:
         return None
     targets = torch.tensor([list(tokens)], dtype=torch.int32, device=log_probs.device)
-    labels, scores = forced_align(log_probs.float().unsqueeze(0), targets, blank=Tokenizer.blank)
+    labels, scores = forced_align(log_probs.float().unsqueeze(0), targets, blank=BLANK)
     spans: list[tuple[int, int, float]] = []
-    before = Tokenizer.blank
+    before = BLANK
     for frame, (label, value) in enumerate(zip(labels[0].tolist(), scores[0].tolist(), strict=True)):
-        if label != Tokenizer.blank:
+        if label != BLANK:
             if label != before:
                 spans.append((frame, frame + 1, value))
             else:

@@ -14,6 +14,7 @@ from s4speech.files import write_by_rename
 ModelType = Literal["bpe", "unigram", "char"]
 
 BLANK, UNKNOWN, EOS = 0, 1, 2
+SOS = EOS  # one token is both
 _SPECIAL = ("<blank>", "<unk>", "<sos/eos>")
 _WORD_START = "\u2581"  # sentencepiece's mark for the space before a word
 _CHARACTERS = 1 << 20  # more than any script has
@@ -25,10 +26,6 @@ class Tokenizer:
 
     Immutable, and safe to share between threads and to pickle.
     """
-
-    blank = BLANK
-    unk = UNKNOWN
-    eos = EOS
 
     def __init__(self, model: bytes, name: str = "tokenizer") -> None:
         """Read a serialised sentencepiece ``model``; ``name`` says in errors where it came from.
@@ -119,10 +116,6 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """How many pieces there are, the special ones included."""
         return len(self.pieces)
-
-    def to_bytes(self) -> bytes:
-        """Return the serialised model: what ``tokenizer.model`` holds."""
-        return self._model
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of ``text``, without start or end; characters never seen become ``unk``."""

@@ -70,7 +70,12 @@ class ASRTask(pl.LightningModule):
         return float(self.heard_s) / self.planned_s
 
     def on_train_epoch_start(self) -> None:
-        """No dropout in frozen parts, nor in the encoder while the training is still without augmentation."""
+        """No dropout in frozen parts, nor in the encoder while the training is still without augmentation.
+
+        The last epoch is validated, and so saved, whatever `validate_every` says.
+        """
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1
         for name in self.config.freeze:
             getattr(self.model, name).eval()
         if "encoder" not in self.config.freeze:
@@ -139,7 +144,7 @@ def fit(
         mode="min" if metric == "wer" else "max",
         save_top_k=config.keep,
         save_last=True,
-        every_n_epochs=config.validate_every,
+        save_on_train_epoch_end=False,  # but after each validation
     )
     with _quiet_lightning():
         trainer = pl.Trainer(

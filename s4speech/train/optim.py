@@ -36,7 +36,8 @@ def parameter_groups(
 
     ssm: SSM dynamics (A, dt) at `ssm_lr` (default min(lr, 1e-3)) without weight decay. plain: biases, norms,
     embeddings and other SSM parameters, without weight decay. muon: matrices of the hidden linear layers at
-    `muon_lr`, when it is given. decay: everything else. Each group carries `base_lr`, which the schedule scales.
+    `muon_lr`, when it is given. decay: everything else. Each group carries `base_lr`, which the schedule
+    scales.
     """
     dynamics, plain, hidden = set(), set(), set()
     for name, module in model.named_modules():
@@ -57,7 +58,13 @@ def parameter_groups(
     rates = {"ssm": min(lr, SSM_LR) if ssm_lr is None else ssm_lr, "plain": lr, "muon": muon_lr, "decay": lr}
     decays = {"ssm": 0.0, "plain": 0.0, "muon": weight_decay, "decay": weight_decay}
     return [
-        {"params": members, "lr": rates[kind], "base_lr": rates[kind], "weight_decay": decays[kind], "name": kind}
+        {
+            "params": members,
+            "lr": rates[kind],
+            "base_lr": rates[kind],
+            "weight_decay": decays[kind],
+            "name": kind,
+        }
         for kind, members in groups.items()
         if members
     ]

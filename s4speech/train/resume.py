@@ -12,18 +12,17 @@ def last_checkpoint(folder: Path) -> Path | None:
     """checkpoints/last.ckpt under `folder`, None before the first one.
 
     A run that was killed between writing one of the best checkpoints and the last one left a file that the
-    last one does not know; it is removed, for it would be averaged with the others.
+    last one, if there is one, does not know; it is removed, for it would be averaged with the others.
     """
     last = folder / "checkpoints" / "last.ckpt"
-    if not last.exists():
-        return None
     known = {last.name}
-    for state in _load(last)["callbacks"].values():
+    callbacks = _load(last)["callbacks"] if last.exists() else {}
+    for state in callbacks.values():
         known |= {Path(path).name for path in state.get("best_k_models", {})}
     for path in last.parent.glob("*.ckpt"):
         if path.name not in known:
             path.unlink()
-    return last
+    return last if last.exists() else None
 
 
 def continued_csv_logger(folder: Path, last: Path | None) -> CSVLogger:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from s4speech import Recognizer
 from s4speech.errors import InputError
@@ -58,11 +59,41 @@ def test_it_ends_with_2_and_one_line_as_a_command(mine: Experiment) -> None:
         (["train.lr=[1"], ["train.lr=[1"]),
         (["exp_dir.sub=1"], ["exp_dir.sub"]),
         (["decode.beam=0"], ["decode.beam", "0"]),
+        (["decode.methods=[]"], ["decode.methods"]),
+        (["decode.methods=[beam]"], ["decode.methods", "beam", "ctc_prefix_beam"]),
+        (["decode.methods=[joint,joint]"], ["decode.methods", "each method once"]),
         (["decode.ctc_weight=1.5"], ["decode.ctc_weight", "1.5"]),
         (["model.decoder.type=s5"], ["model.decoder.type", "'s5'", "s4"]),
         (["tokenizer.type=bpe", "tokenizer.vocab_size=500"], ["tokenizer.vocab_size", "500"]),
         (["model.encoder.n_heads=5"], ["model", "n_heads", "5"]),
         (["model.decoder.d_model=64"], ["model", "d_model", "64"]),
+        (["train.speeds=[]"], ["train.speeds", "1 item"]),
+        (["train.speeds=[1.0,0.0]"], ["train.speeds.1", "0.0"]),
+        (["train.max_duration_s=0"], ["train.max_duration_s", "0"]),
+        (["train.lr=0"], ["train.lr", "0"]),
+        (["train.lr=.nan"], ["train.lr", "finite"]),
+        (["train.weight_decay=-0.1"], ["train.weight_decay", "-0.1"]),
+        (["train.warmup_steps=-1"], ["train.warmup_steps", "-1"]),
+        (["train.epochs=0"], ["train.epochs", "0"]),
+        (["train.seed=-1"], ["train.seed", "-1"]),
+        (["train.grad_clip=0"], ["train.grad_clip", "0"]),
+        (["train.cache_gib=.inf"], ["train.cache_gib", "finite"]),
+        (["train.curriculum=[{epochs: 1, max_s: -2}]"], ["train.curriculum.0.max_s", "-2"]),
+        (["train.freeze=[encoder,ctc,decoder]"], ["train.freeze", "trained"]),
+        (["train.workers=2"], ["train", "cache_gib", "workers 2"]),
+        (["model.specaugment.time_masks=-1"], ["model.specaugment.time_masks", "-1"]),
+        (["model.specaugment.time_ratio=2"], ["model.specaugment.time_ratio", "2"]),
+        (["model.features.window_s=.inf"], ["model.features.window_s"]),
+        (["model.features.window_s=0"], ["model.features.window_s", "0"]),
+        (["model.features.hop_s=1.0e-9"], ["model", "hop_s"]),
+        (["model.features.sample_rate=1"], ["model.features.sample_rate", "1"]),
+        (["model.encoder.subsampling=conv2d", "model.features.n_mels=3"], ["model", "n_mels", "3"]),
+        (["model.encoder.d_model=1099511627776"], ["model", "memory"]),
+        (["model.decoder.d_ff=1000000000000000000000000000000"], ["model", "recipe's YAML"]),
+        (["decode.max_duration_s=-1"], ["decode.max_duration_s", "-1"]),
+        (["doctor.min_s=0.05"], ["doctor.min_s", "0.05", "0.085"]),
+        (["doctor.alphabet=''"], ["doctor.alphabet"]),
+        (["corpus.test=[../test-tiny]"], ["corpus.test.0", "../test-tiny"]),
         (["package.name=../tiny"], ["package.name"]),
         (["--stage", "trian"], ["--stage", "trian", "prepare, doctor"]),
         (["--stop-stage", "trian"], ["--stop-stage", "trian"]),
@@ -84,6 +115,24 @@ def test_options_and_keys(
     begun = {name.split("/")[0] for name, at in before.items() if after.get(name) != at}
     assert begun <= {"prepare", "doctor", "tokenizer"}
     assert recipes_here("--dry-run", mine.config)[0] == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("override", ["train.accelerator=gpu", "decode.device=cuda"])
+def test_a_gpu_that_is_not_there(recipes_here: Run, mine: Experiment, override: str) -> None:
+    before = snapshot(mine.exp_dir)
+    code, _, error = recipes_here(mine.config, override, "doctor.min_s=0.25")  # the doctor would run, too
+    assert code == 2
+    assert one_line(error) and override.split("=")[0] in error, error
+    assert snapshot(mine.exp_dir) == before
+
+
+def test_a_curriculum_that_leaves_nothing(recipes_here: Run, mine: Experiment) -> None:
+    trained = snapshot(mine.exp_dir / "train")
+    code, _, error = recipes_here(mine.config, "train.curriculum=[{epochs: 2, max_s: 0.5}]")
+    assert code == 2
+    assert one_line(error) and "train.curriculum" in error and "0.5 s" in error, error
+    assert snapshot(mine.exp_dir / "train.old") == trained
 
 
 @pytest.mark.parametrize(

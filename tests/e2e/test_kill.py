@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,29 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
     results = json.loads((experiment.exp_dir / "score" / "results.json").read_text())
     assert results["dev-tiny/joint"]["wer"] == pytest.approx(0, abs=0.25)
     assert (experiment.model / "model.safetensors").exists()
+
+
+def test_the_last_epoch_is_validated_and_saved(
+    finished: Experiment, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    experiment = new_experiment(tmp_path, tiny_corpus)
+    shutil.copytree(finished.exp_dir, experiment.exp_dir)
+    options = ["train.epochs=5", "train.validate_every=2", "train.keep=5", "--stop-stage", "average"]
+    steps = validations(finished)[0][1] + 1  # an epoch
+
+    run_killed(experiment, "s4speech.train.asr:ASRTask.training_step", 3 * steps, *options)
+    done = experiment.run(*options)
+    assert (done.returncode, done.stderr) == (0, "")
+    log = (experiment.exp_dir / "train" / "log.txt").read_text()
+    assert "continued with epoch 3 of 5" in log
+    assert [(epoch, step + 1) for epoch, step in validations(experiment)] == [
+        (epoch, (epoch + 1) * steps) for epoch in (1, 3, 4)
+    ]
+    saved = {path.name[:3] for path in (experiment.exp_dir / "train" / "checkpoints").glob("0*.ckpt")}
+    assert saved == {"001", "003", "004"}
+    assert "average: 3 checkpoints" in done.stdout
+    assert (experiment.exp_dir / "train.old" / "done.json").exists()
+
+    done = experiment.run("train.epochs=2", "train.validate_every=9", "--stop-stage", "average")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [epoch for epoch, _ in validations(experiment)] == [1]

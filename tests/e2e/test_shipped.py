@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import typer
 
-from recipes.__main__ import RECIPES, _parser
+from recipes.__main__ import RECIPES, make_parser
 from recipes.asr import STAGES
 from recipes.asr.config import ASRRecipe
 from s4speech.cli.main import app
 from s4speech.config import load_config
 from s4speech.config.files import read_yaml
 from s4speech.models.asr.model import build_asr
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, Experiment, run_command
 
 RECIPE_FILES = sorted(REPOSITORY.glob("egs/*/asr/*.yaml"))
 PRESETS = sorted(REPOSITORY.glob("conf/**/*.yaml"))
@@ -172,7 +172,7 @@ def check_s4speech(words: list[str]) -> None:
 def check_recipe(words: list[str]) -> None:
     if not words or not set(words) - {"RECIPE", "CONFIG.yaml", "..."}:
         return
-    options = _parser().parse_intermixed_args(words)
+    options = make_parser().parse_intermixed_args(words)
     assert options.recipe in RECIPES
     assert (REPOSITORY / options.config).is_file(), options.config
     shown = [one for one in options.overrides if one not in ("key=value", "...")]
@@ -195,11 +195,53 @@ def test_a_script_has_no_error_and_passes_its_options_on(script: Path, tmp_path:
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; print(sys.argv[1:])" "$@"\n')
     python.chmod(0o755)
     given = ["--stage", "train", "--stop-stage", "score", "train.lr=1", "package.data=two words"]
-    for options, expected in (([], "recipe.yaml"), (["--config", "other.yaml"], "other.yaml")):
+    for options, expected in (
+        ([], "recipe.yaml"),
+        (["--config", "other.yaml"], "other.yaml"),
+        (["--config=other.yaml"], "other.yaml"),
+    ):
         # From anywhere: the script finds the repository.
         done = subprocess.run(
             ["bash", copy, *given[:2], *options, *given[2:]], cwd="/", capture_output=True, text=True
         )
         assert (done.returncode, done.stderr) == (0, "")
         place = str(config.relative_to(tmp_path).with_name(expected))
-        assert done.stdout.splitlines()[-1] == str(["-m", "recipes", "asr", place, *given])
+        called = done.stdout.splitlines()
+        assert str(["-m", "recipes", "asr", place, *given]) in called
+        assert called[-1].endswith(str([place, *given])[1:])  # the demo's last words hear of them too
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], ["--stop-stage", "train"], ["--stop-stage=train"]])
+def test_the_demo_shows_no_model_that_was_not_made(options: list[str]) -> None:
+    done = run_command("tools/show_demo.py", "egs/mini/asr/recipe.yaml", "exp_dir=/nowhere", *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_demo_finds_the_model_where_the_options_put_it(finished: Experiment) -> None:
+    done = run_command("tools/show_demo.py", finished.config, "decode.beam=4", "--stage", "train")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"-m {finished.model}\n" in done.stdout
+    assert f"{finished.exp_dir}/score/test-tiny.joint.txt" in done.stdout
+    missing = run_command("tools/show_demo.py", finished.config, "exp_dir=/nowhere")
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("show_demo: ") and "/nowhere/package/tiny" in missing.stderr
+
+
+MARKDOWN = sorted(
+    REPOSITORY / line
+    for line in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+)
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=name)
+def test_a_document_is_finished_and_its_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "@@" not in text
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:|#", target):
+            assert (path.parent / target.split("#")[0]).exists(), target

@@ -329,3 +329,47 @@ def test_score_names_what_is_missing(run, trns):
     assert code == 2
     assert one_line(error)
     assert "'s1-1' has no hypothesis" in error
+
+
+def test_score_normalizes_both_sides_if_asked(run, trns):
+    ref, hyp, _ = trns
+    ref.write_text("Don\u2019t, stop! (s-1)\n")
+    hyp.write_text("DON'T STOP (s-1)\n")
+    assert json.loads(run("score", ref, hyp, "--json")[1])["wer"] == 1
+    assert json.loads(run("score", ref, hyp, "--json", "--normalize")[1])["wer"] == 0
+
+
+def test_a_file_that_cannot_be_written_is_named_and_not_its_temporary_one(run, trns, tmp_path):
+    ref, hyp, _ = trns
+    target = tmp_path / "nodir" / "x.txt"
+    code, out, error = run("score", ref, hyp, "--alignment", target)
+    assert (code, out, error) == (2, "", f"s4speech: {target}: No such file or directory\n")
+
+
+def test_an_output_that_cannot_be_written_stops_no_other(run, model, speech, tmp_path):
+    other = tmp_path / "other.wav"
+    other.write_bytes(speech.read_bytes())
+    out = tmp_path / "out"
+    (out / "speech.txt").mkdir(parents=True)
+    code, _, error = run("transcribe", speech, other, "-m", model, "-o", out)
+    assert code == 2
+    assert one_line(error) and f"{out / 'speech.txt'}: " in error
+    assert (out / "other.txt").is_file()
+
+
+def test_a_name_that_is_no_text_stops_no_other(model, speech, tmp_path):
+    odd = tmp_path / "\udcff.wav"  # the byte 0xff
+    odd.write_bytes(speech.read_bytes())
+    command = [*COMMAND, "transcribe", odd, speech, "-m", model]
+    done = subprocess.run(command, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [line.split(b": ")[0][-11:] for line in done.stdout.splitlines()] == [
+        b"/\\udcff.wav",
+        b"/speech.wav",
+    ]
+
+
+def test_the_hint_names_a_command_that_runs_on_a_fresh_clone(run):
+    code, _, error = run("transcribe", "x.wav")
+    assert code == 2
+    assert "`make demo`" in error

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from lhotse import CutSet
 
-from s4speech.data.corpora import CORPORA, check_librispeech, raise_problems, read_corpus
+from s4speech.data.corpora import CORPORA, Corpus, check_librispeech, find_corpus, raise_problems, read_corpus
 from s4speech.errors import InputError
 from tests.e2e.corpus import PARTS, UTTERANCES, make_corpus
 
@@ -57,6 +58,13 @@ def test_names_and_folders(corpus):
     assert "'train-clean-100'" in told and "dev-tiny, test-tiny" in told
     (corpus / "empty").mkdir()
     assert str(corpus / "empty") in message(lambda: read_corpus("librispeech", corpus, ["empty"]))
+
+
+def test_a_corpus_whose_parts_are_no_folders(tmp_path, monkeypatch):
+    monkeypatch.setitem(CORPORA, "lists", Corpus(lambda root, parts: {part: CutSet([]) for part in parts}))
+    assert list(read_corpus("lists", tmp_path, ["train", "test"])) == ["train", "test"]
+    assert find_corpus("lists").paths(tmp_path, ["train"]) == [tmp_path]
+    assert find_corpus("librispeech").paths(tmp_path, ["a", "b"]) == [tmp_path / "a", tmp_path / "b"]
 
 
 def test_several_problems_are_one_line(corpus):

@@ -13,9 +13,11 @@ RATE = 16000
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
 
 
-def cut(folder: Path, name: str, samples: np.ndarray, text: str = "A WORD", suffix: str = "wav") -> MonoCut:
+def cut(
+    folder: Path, name: str, samples: np.ndarray, text: str = "A WORD", suffix: str = "wav", rate: int = RATE
+) -> MonoCut:
     path = folder / f"{name}.{suffix}"
-    soundfile.write(path, samples, RATE, subtype="FLOAT" if suffix == "wav" else None)
+    soundfile.write(path, samples, rate, subtype="FLOAT" if suffix == "wav" else None)
     recording = Recording.from_file(path, recording_id=name)
     duration = recording.duration
     words = SupervisionSegment(name, name, 0, duration, text=text, speaker=name.split("-")[0])
@@ -80,6 +82,21 @@ def test_audio_that_changed_after_the_manifest(tmp_path):
         assert "unreadable" in problems(whole)[0][1]
     path.unlink()
     assert "unreadable" in problems(whole)[0][1]
+
+
+def test_several_channels(tmp_path):
+    stereo = cut(tmp_path, "1-1", np.stack([noise(), noise()], 1))
+    ((_, problem, fatal),) = problems(stereo)
+    assert fatal and "2 channels, wanted one" in problem
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100])
+def test_audio_that_is_resampled_when_it_is_read(tmp_path, rate):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * rate + 12345 % rate)
+    one = cut(tmp_path, "1-1", samples, rate=rate)
+    assert problems(one.resample(RATE)) == []
+    soundfile.write(tmp_path / "1-1.wav", samples[:-4], rate, subtype="FLOAT")
+    assert "truncated" in problems(one.resample(RATE))[0][1]
 
 
 def test_an_id_that_occurs_twice(tmp_path):

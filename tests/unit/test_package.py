@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from s4speech.config.asr import ASRConfig, EncoderConfig, FeatureConfig, S4DecoderConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.model import build_asr
-from s4speech.models.package import FILES, ASRPackageConfig, DecodeConfig, load_asr, save_asr
+from s4speech.models.directory import FILES
+from s4speech.models.package import ASRPackageConfig, DecodeConfig, load_asr, save_asr
 from s4speech.text.tokenizer import Tokenizer
 
 SIZE = {"d_model": 8, "n_heads": 2, "d_ff": 16, "n_layers": 1}
@@ -86,7 +87,14 @@ def fails(folder: Path, *wanted: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    fails(folder, str(folder), name, "missing")
+    fails(folder, str(folder / name), "no such file")
+
+
+@pytest.mark.parametrize("d_model", [2**40, 10**30])
+def test_sizes_that_no_memory_holds(folder: Path, d_model: int) -> None:
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("d_model: 8", f"d_model: {d_model}"))
+    fails(folder, str(path))
 
 
 def test_a_missing_directory_and_a_file_for_a_directory_are_named(folder: Path) -> None:
@@ -134,6 +142,15 @@ def test_foreign_tensors_are_named_with_their_file(
 ) -> None:
     change_tensors(folder / name, change)
     fails(folder, f"{folder / name}: ", wanted)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("name", "tensor"), [("model.safetensors", "ctc.weight"), ("stats.safetensors", "mean")]
+)
+def test_weights_that_are_no_numbers_are_named(folder: Path, name: str, tensor: str, value: float) -> None:
+    change_tensors(folder / name, lambda tensors: tensors[tensor].view(-1)[-1].fill_(value))
+    fails(folder, f"{folder / name}: tensor {tensor} has NaN or infinite values")
 
 
 def test_another_models_tokenizer_is_named(folder: Path) -> None:

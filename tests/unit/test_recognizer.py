@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from s4speech.errors import InputError
-from s4speech.streaming.pretrained import REQUIRED, bundled_models, find_model
+from s4speech.streaming.pretrained import bundled_models, find_model
 from s4speech.streaming.windows import cut_windows
 from s4speech.streaming.word_times import word_times
 from s4speech.text.tokenizer import Tokenizer
@@ -97,12 +98,6 @@ def test_a_missing_model_or_file_is_named(tmp_path):
         find_model(tmp_path)
 
 
-def test_every_file_that_loading_wants_is_looked_for():
-    from s4speech.models.package import FILES
-
-    assert set(REQUIRED) == set(FILES)
-
-
 def test_importing_the_package_loads_no_torch():
     code = (
         "import sys, s4speech, s4speech.streaming.transcript, s4speech.streaming.pretrained;"
@@ -111,8 +106,7 @@ def test_importing_the_package_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.fixture(scope="module")
-def recognizer(tokenizer):
+def make_recognizer(tokenizer, **features):
     from s4speech.config.asr import ASRConfig
     from s4speech.models.asr.model import build_asr
     from s4speech.models.package import ASRPackage, ASRPackageConfig
@@ -122,11 +116,17 @@ def recognizer(tokenizer):
     config = ASRConfig.model_validate(
         {
             "vocab_size": tokenizer.vocab_size,
+            "features": features,
             "encoder": {"d_model": 32, "n_layers": 1, "n_heads": 2, "d_ff": 64},
             "decoder": {"type": "s4", "d_model": 32, "n_layers": 1, "n_heads": 2, "d_ff": 64},
         }
     )
     return Recognizer(ASRPackage(build_asr(config), tokenizer, ASRPackageConfig(model=config)))
+
+
+@pytest.fixture(scope="module")
+def recognizer(tokenizer):
+    return make_recognizer(tokenizer)
 
 
 def babble(seconds, rate=RATE):
@@ -175,6 +175,26 @@ def test_options_out_of_range(recognizer, options, message):
 
 
 def test_bad_samples(recognizer):
-    for samples, message in ((np.full(RATE, np.nan), "sample 0"), (np.zeros(1), "has 1 samples")):
+    for samples, message in (
+        (np.full(RATE, np.nan), "sample 0"),
+        (np.full(RATE, 1e30), "sample 0"),  # its power is infinite in float32
+        (np.zeros(1), "has 1 samples"),
+    ):
         with pytest.raises(InputError, match=message):
             recognizer.transcribe(samples, RATE)
+
+
+@pytest.mark.parametrize("window_s", [0.010, 0.032])
+def test_the_shortest_recording_is_one_window_of_the_model(tokenizer, tmp_path, window_s):
+    recognizer = make_recognizer(tokenizer, window_s=window_s)
+    least = round(window_s * RATE)
+    for name, count in (("enough", least), ("short", least - 1)):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, babble(1)[:count], RATE)
+        if name == "enough":
+            assert recognizer.transcribe(babble(1)[:count], RATE) == recognizer.transcribe_file(path)
+            continue
+        with pytest.raises(InputError, match=f"wanted at least {least}"):
+            recognizer.transcribe(babble(1)[:count], RATE)
+        with pytest.raises(InputError, match=rf"short\.wav: .*wanted at least {least}"):
+            recognizer.transcribe_file(path)

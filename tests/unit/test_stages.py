@@ -38,15 +38,27 @@ class Toy:
     config: Config = field(default_factory=Config)
     ran: list[str] = field(default_factory=list)
     crash: str | None = None
+    refuse: bool = False
 
     def stages(self, version: int = 1) -> list["Stage[Toy]"]:
         return [
             Stage("prepare", step("prepare"), ("text",), inputs=lambda toy: [toy.corpus], version=version),
             Stage("lm", step("lm"), needs=("prepare",)),
             Stage("stats", step("stats"), needs=("prepare",)),
-            Stage("train", step("train"), lambda toy: {"lr": toy.config.train.lr}, needs=("stats",)),
+            Stage(
+                "train",
+                step("train"),
+                lambda toy: {"lr": toy.config.train.lr},
+                needs=("stats",),
+                check=Toy.check,
+                kept="work.txt",
+            ),
             Stage("score", step("score"), needs=("train",)),
         ]
+
+    def check(self) -> None:
+        if self.refuse:
+            raise InputError("no such device")
 
     def run(
         self, stage: str | None = None, stop_stage: str | None = None, dry_run: bool = False, version: int = 1
@@ -222,6 +234,37 @@ def test_dry_run_prints_the_plan_and_writes_nothing(toy: Toy) -> None:
     assert [planned.stage for planned in plan if planned.run] == ["train", "score"]
     assert plan[3].why == "config or inputs changed" and plan[4].why == "train runs"
     assert "train runs" in console.export_text()
+
+
+def test_a_result_that_took_long_is_moved_aside_and_can_come_back(toy: Toy) -> None:
+    toy.run()
+    first = (toy.exp_dir / "train" / "done.json").read_text()
+    toy.config = Config(train=Train(lr=0.2))
+    console = Console(file=io.StringIO(), width=200, record=True)
+    run_stages(toy.stages(), toy, toy.exp_dir, console=console)
+    old = toy.exp_dir / "train.old"
+    assert str(old) in console.export_text()
+    assert (old / "done.json").read_text() == first and (old / "work.txt").read_text() == "x"
+    assert not list(toy.exp_dir.glob("score.old")) and not list(toy.exp_dir.glob(".trash*"))
+
+    (toy.exp_dir / "train" / "work.txt").unlink()  # nothing worth keeping: it does not take the place
+    toy.config = Config(train=Train(lr=0.3))
+    toy.run()
+    assert (old / "done.json").read_text() == first
+    toy.config = Config(train=Train(lr=0.4))
+    toy.run()  # one generation
+    assert json.loads((old / "done.json").read_text())["fingerprint"] != json.loads(first)["fingerprint"]
+    assert {path.name for path in toy.exp_dir.iterdir()} == {*ALL, "train.old", ".lock"}
+
+
+def test_what_a_stage_lacks_is_found_out_before_the_first_one_runs(toy: Toy) -> None:
+    toy.run()
+    toy.refuse = True
+    assert toy.run() == []  # train is done
+    toy.config = Config(text="b")
+    before = (toy.exp_dir / "prepare" / "done.json").read_text()
+    assert message(toy.run) == "no such device"
+    assert toy.ran == [] and (toy.exp_dir / "prepare" / "done.json").read_text() == before
 
 
 def test_files_that_no_stage_made_are_never_removed(toy: Toy) -> None:

@@ -12,6 +12,7 @@ while (($#)); do
   case $1 in
     -h | --help) sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}"; exit ;;
     --config) config=$(given "${2:?--config: give a YAML file}"); shift 2 ;;
+    --config=*) config=$(given "${1#--config=}"); shift ;;
     *) arguments+=("$1"); shift ;;
   esac
 done

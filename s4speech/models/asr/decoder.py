@@ -4,6 +4,7 @@ S4 decoder: Miyazaki, Murata, Koriyama, "Structured State Space Decoder for Spee
 ICASSP 2023 (arXiv 2210.17098). Both are pre-norm stacks of [sequence layer, cross-attention, feed-forward].
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
@@ -89,6 +90,18 @@ def stack(decoder: Decoder) -> list[DecoderLayer]:
     return cast(list[DecoderLayer], list(decoder.layers))
 
 
+KERNELS: dict[str, Callable[..., SequenceLayer]] = {"s4d": S4D}
+
+
+def make_kernel(
+    name: str, d_model: int, d_state: int, init: str, **options: int | float | str
+) -> SequenceLayer:
+    """The SSM that `decoder.kernel` names. Raises ValueError: an unknown name, or what the layer refuses."""
+    if name not in KERNELS:
+        raise ValueError(f"kernel: got {name!r}, wanted one of {', '.join(KERNELS)}")
+    return KERNELS[name](d_model, d_state, init, **options)
+
+
 class S4Decoder(Decoder):
     """No positions and no self-attention: an SSM, gated and mixed, carries the past tokens."""
 
@@ -102,6 +115,7 @@ class S4Decoder(Decoder):
         *,
         dropout: float = 0.1,
         drop_path: float = 0.1,
+        kernel: str = "s4d",
         d_state: int = 64,
         n_ssm: int = 1,
         init: str = "legs",
@@ -110,7 +124,8 @@ class S4Decoder(Decoder):
         dt_max: float = 1e-1,
     ) -> None:
         def mixer() -> SequenceLayer:
-            ssm = S4D(
+            ssm = make_kernel(
+                kernel,
                 d_model,
                 d_state,
                 init,

@@ -22,6 +22,8 @@ class Conv2dSubsampling(nn.Module):
 
     def __init__(self, n_mels: int, d_model: int) -> None:
         super().__init__()
+        if n_mels < self.context:
+            raise ValueError(f"n_mels: got {n_mels}, wanted at least {self.context} with subsampling conv2d")
         self.conv = nn.Sequential(
             nn.Conv2d(1, d_model, 3, 2), nn.ReLU(), nn.Conv2d(d_model, d_model, 3, 2), nn.ReLU()
         )
@@ -175,11 +177,6 @@ class ConformerEncoder(nn.Module):
         """Feature frames for one output frame."""
         return 4 if self.reduce is None else 8
 
-    def lengths(self, lengths: Tensor) -> Tensor:
-        """Feature frames (B,) -> output frames (B,)."""
-        lengths = self.subsampling.lengths(lengths)
-        return lengths if self.reduce is None else (lengths + 1) // 2
-
     def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
         """features (B, T, n_mels), lengths (B,) -> Encoded.
 
@@ -213,8 +210,3 @@ def _pair_frames(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 def parameter_count(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-def frame_shift_s(encoder: ConformerEncoder, hop_s: float) -> float:
-    """Seconds between two encoder frames."""
-    return encoder.factor * hop_s

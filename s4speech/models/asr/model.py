@@ -10,10 +10,9 @@ from s4speech.audio.features import LogMel
 from s4speech.config.asr import ASRConfig, DecoderConfig, S4DecoderConfig
 from s4speech.models.asr.decoder import Decoder, S4Decoder, TransformerDecoder
 from s4speech.models.asr.encoder import ConformerEncoder
+from s4speech.text.tokenizer import BLANK, EOS, SOS
 
 IGNORED = -1
-SOS = EOS = 2
-BLANK = 0
 
 
 class Losses(NamedTuple):
@@ -124,7 +123,7 @@ class ASRModel(nn.Module):
 
 def build_decoder(config: DecoderConfig, vocab_size: int) -> Decoder:
     """The decoder that a config names."""
-    options = config.model_dump(exclude={"type", "kernel"})
+    options = config.model_dump(exclude={"type"})
     if isinstance(config, S4DecoderConfig):
         return S4Decoder(vocab_size, **options)
     return TransformerDecoder(vocab_size, **options)
