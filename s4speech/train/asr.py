@@ -150,6 +150,8 @@ def fit(
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=config.devices,
+            # on a CPU, Lightning's own choice would run the whole recipe again in each process
+            strategy="ddp_fork" if config.accelerator == "cpu" and config.devices > 1 else "auto",
             precision=config.precision,
             max_epochs=config.total_epochs,
             accumulate_grad_batches=config.accumulate,

@@ -57,7 +57,7 @@ def test_real_speech_is_read_and_found_sound(recipes_here, tmp_path: Path) -> No
     assert (code, error) == (0, "")
     assert "doctor: no fatal finding, 0 to look at" in output
     told = "".join(
-        gzip.decompress(path.read_bytes()).decode() for path in (experiment.exp_dir / "prepare").glob("*.gz")
+        gzip.decompress(path.read_bytes()).decode() for path in (experiment.exp_dir / "prepare").rglob("*.gz")
     )
     assert all(f'"{text}"' in told and utterance in told for utterance, text in texts.items())
     stats = load_file(experiment.exp_dir / "stats" / "stats.safetensors")
