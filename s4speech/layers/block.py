@@ -21,8 +21,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return x
-        keep = torch.empty(x.shape[0], *([1] * (x.dim() - 1)), dtype=x.dtype, device=x.device)
-        return x * keep.bernoulli_(1 - self.p).div_(1 - self.p)
+        return x * _keep(x, (x.shape[0], *([1] * (x.dim() - 1))), self.p)
 
 
 class TiedDropout(nn.Module):
@@ -35,8 +34,12 @@ class TiedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return x
-        mask = torch.empty(x.shape[0], 1, x.shape[-1], dtype=x.dtype, device=x.device)
-        return x * mask.bernoulli_(1 - self.p).div_(1 - self.p)
+        return x * _keep(x, (x.shape[0], 1, x.shape[-1]), self.p)
+
+
+def _keep(x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
+    """Random 0 with probability p, else 1 / (1 - p)."""
+    return torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(1 - p).div_(1 - p)
 
 
 class FeedForward(Pointwise):
