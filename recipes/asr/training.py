@@ -50,7 +50,7 @@ def train(context: ASRContext, folder: Path) -> None:
 def average(context: ASRContext, folder: Path) -> None:
     """Mean of the best checkpoints -> model.safetensors; attention of one validation utterance as a plot."""
     checkpoints = context.exp_dir / "train" / "checkpoints"
-    paths = sorted(path for path in checkpoints.glob("*.ckpt") if not path.stem.startswith("last"))
+    paths = best_checkpoints(checkpoints, context.config.train)
     if not paths:
         raise InputError(f"{checkpoints}: no checkpoint; delete {checkpoints.parent} and train again")
     save_file(average_checkpoints(paths), folder / "model.safetensors")
@@ -87,6 +87,21 @@ def initialize(model: ASRModel, config: InitConfig) -> None:
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise InputError(f"train.init: the {name} in {path} is not this model's: {reason}") from error
+
+
+def best_checkpoints(folder: Path, config: TrainConfig) -> list[Path]:
+    """The best `keep` of EPOCH-VALUE.ckpt, by the value that `fit` puts into their names.
+
+    There may be more of them: Lightning forgets what it kept when an experiment is moved and then continued.
+    """
+    paths = [path for path in folder.glob("*.ckpt") if not path.stem.startswith("last")]
+    lower_is_better = config.monitor == "valid/wer"
+
+    def rank(path: Path) -> tuple[float, str]:
+        value = float(path.stem.split("-")[1])
+        return (value if lower_is_better else -value), path.name
+
+    return sorted(sorted(paths, key=rank)[: config.keep])
 
 
 def averaged_model(context: ASRContext) -> ASRModel:
