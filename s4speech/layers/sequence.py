@@ -11,7 +11,7 @@ between threads, streams and beam hypotheses.
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,50 @@ class SequenceLayer(nn.Module, ABC):
 
         Raises ValueError for a layer that is not causal, naming the option that made it so.
         """
+
+
+class ParameterGroup(TypedDict):
+    """What torch optimisers take: parameters with options of their own."""
+
+    params: list[nn.Parameter]
+    lr: float
+    weight_decay: float
+    name: str
+
+
+SSM_LR = (
+    1e-3  # the dynamics of an SSM are unstable at larger rates (Gu et al. 2022, arXiv 2206.11893, appendix B)
+)
+
+
+class StateSpaceLayer(SequenceLayer):
+    """A sequence layer x' = A x + B u, y = C x + D u, discretised with a trained step dt."""
+
+    @abstractmethod
+    def ssm_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the state dynamics (A, B, dt): trained at their own rate, without weight decay."""
+
+    @abstractmethod
+    def forward_state(self, x: Tensor, state: State, rate: float = 1.0) -> tuple[Tensor, State]:
+        """The parallel form continued from a state: x (B, T, D) -> y (B, T, D), the state after it.
+
+        State as `freeze(rate)` has it; gradients flow through it. Raises ValueError for a layer that is not
+        causal, naming the option that made it so.
+        """
+
+    def parameter_groups(self, lr: float, ssm_lr: float | None = None) -> list[ParameterGroup]:
+        """Groups for an optimiser: ssm at `ssm_lr` (default min(lr, 1e-3)), readout (C, D) at `lr`.
+
+        Neither decays. `s4speech.train.optim.parameter_groups` does this for every layer of a model.
+        """
+        dynamics = self.ssm_parameters()
+        known = {id(p) for p in dynamics}
+        readout = [p for p in self.parameters() if id(p) not in known]
+        rate = min(lr, SSM_LR) if ssm_lr is None else ssm_lr
+        return [
+            {"params": dynamics, "lr": rate, "weight_decay": 0.0, "name": "ssm"},
+            {"params": readout, "lr": lr, "weight_decay": 0.0, "name": "readout"},
+        ]
 
 
 class Pointwise(SequenceLayer):

@@ -7,6 +7,7 @@ x_l = A_bar x_{l-1} + B_bar u_l, y_l = C x_l + D u_l, which is a convolution wit
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 DISCRETIZATIONS = ("zoh", "bilinear")
@@ -28,10 +29,40 @@ def discretize(a: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
     raise ValueError(f"discretization: got {method!r}, wanted one of {', '.join(DISCRETIZATIONS)}")
 
 
+def pairs(real: Tensor) -> Tensor:
+    """(..., N) real, real and imaginary parts side by side -> (..., N / 2) complex."""
+    return torch.view_as_complex(torch.unflatten(real, -1, (-1, 2)))
+
+
+def realify(z: Tensor) -> Tensor:
+    """(..., N / 2) complex -> (..., N) real, real and imaginary parts side by side."""
+    return torch.view_as_real(z.resolve_conj()).flatten(-2)
+
+
+def discretize_dense(a: Tensor, b: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
+    """Dense A (H, N, N), B (H, N), dt (H, 1) -> A_bar (H, N, N), B_bar (H, N).
+
+    zoh: exp(dt [[A, B], [0, 0]]) = [[A_bar, B_bar], [0, 1]], which needs no inverse of A.
+    bilinear: A_bar = (1 - dt A / 2)^{-1} (1 + dt A / 2), B_bar = (1 - dt A / 2)^{-1} dt B (S4, eq. 3).
+    Raises ValueError for another method.
+    """
+    size = b.shape[-1]
+    scaled = dt.unsqueeze(-1) * torch.cat([a, b.unsqueeze(-1)], -1)  # (H, N, N + 1)
+    if method == "zoh":
+        power = torch.linalg.matrix_exp(F.pad(scaled, (0, 0, 0, 1)))
+        return power[..., :size, :size], power[..., :size, size]
+    if method == "bilinear":
+        one = torch.eye(size, dtype=a.dtype, device=a.device)
+        half = scaled[..., :size] / 2
+        solved = torch.linalg.solve(one - half, torch.cat([one + half, scaled[..., size:]], -1))
+        return solved[..., :size], solved[..., size]
+    raise ValueError(f"discretization: got {method!r}, wanted one of {', '.join(DISCRETIZATIONS)}")
+
+
 def diagonal_kernel(log_a_bar: Tensor, c: Tensor, length: int) -> Tensor:
     """Re sum_n c_n A_bar_n^l for l = 0 .. length-1.
 
-    log_a_bar: (..., H, N) complex, c: (..., H, N) complex -> (..., H, length) real.
+    log_a_bar: (..., H, N) complex, c: (..., H, N) -> (..., H, length) real.
     With l = i b + j the Vandermonde product splits into two tables of about sqrt(length) columns and one
     batched matrix product, so memory is O(H N sqrt(length) + H length) and there are 2 H N sqrt(length)
     exponentials instead of H N length.

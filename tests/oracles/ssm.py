@@ -14,7 +14,7 @@ def continuous(layer: S4D, channel: int, direction: int = 0) -> tuple[Tensor, Te
     real = -layer.log_a_real.detach().double().exp()[own]
     c = layer.c.detach().double()[direction, channel]
     if layer.a_imag is None:
-        return torch.diag(real), torch.ones(len(real), dtype=torch.float64), c[:, 0]
+        return torch.diag(real), torch.ones(len(real), dtype=torch.float64), c
     imag = layer.a_imag.detach().double()[own]
     blocks = [torch.tensor([[r, -i], [i, r]], dtype=torch.float64) for r, i in zip(real, imag, strict=True)]
     # z' = a z + u with z = p + iq, and 2 Re(c z) = 2 Re(c) p - 2 Im(c) q
@@ -40,7 +40,7 @@ def respond(layer: S4D, u: Tensor, rate: float = 1.0, direction: int = 0) -> Ten
     columns = []
     for channel in range(layer.d_model):
         a, b, c = continuous(layer, channel, direction)
-        dt = float(layer.log_dt.detach().double()[channel].exp()) * rate
+        dt = float(layer.log_dt.detach().double()[channel, 0].exp()) * rate
         a_bar, b_bar = discrete(a, b, dt, layer.discretization)
         x, column = torch.zeros(len(b), dtype=torch.float64), []
         for value in u[:, channel]:

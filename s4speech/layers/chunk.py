@@ -1,0 +1,198 @@
+"""A state space model in blocks of Q frames: matrix products inside a block, a recurrence between blocks.
+
+With z the state before a block and u its Q inputs,
+
+    y_j = sum_{i <= j} K_{j-i} u_i + C A_bar^{j+1} z           K_l = C A_bar^l B_bar
+    z'  = A_bar^Q z + sum_i A_bar^{Q-1-i} B_bar u_i
+
+which is the convolution, the recurrence, and everything between them, by the choice of Q. All products have
+real operands: the complex state of a conjugate pair is two real numbers (real part, imaginary part).
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from s4speech.layers.ssm import pairs, realify
+
+BLOCK = (
+    128  # frames a block of the parallel form; of 32, 64, 128, 256 the fastest on a CPU (docs/benchmarks.md)
+)
+
+
+class Blocks(NamedTuple):
+    """The matrices above for H channels with M real state variables each.
+
+    taps: (directions, H, Q), K_l. drive: (H, Q, M), row i is A_bar^{Q-1-i} B_bar.
+    readout: (directions, H, M, Q), column j is C A_bar^{j+1}. transition: A_bar^Q, as complex (H, M / 2) or
+    real (H, M) if it is diagonal, else (H, M, M) for states as row vectors.
+    """
+
+    taps: Tensor
+    drive: Tensor
+    readout: Tensor
+    transition: Tensor
+
+    def with_skip(self, d: Tensor) -> "Blocks":
+        """With D (H,) added to K_0 of the forward direction."""
+        skip = F.pad(d.unsqueeze(-1), (0, self.taps.shape[-1] - 1)).unsqueeze(0)
+        return self._replace(taps=torch.cat([self.taps[:1] + skip, self.taps[1:]]))
+
+    def to(self, dtype: torch.dtype) -> "Blocks":
+        """In this real dtype and its complex one."""
+        complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+        kinds = [complex_dtype if part.is_complex() else dtype for part in self]
+        return Blocks(*(part.to(kind) for part, kind in zip(self, kinds, strict=True)))
+
+
+def diagonal_blocks(log_a_bar: Tensor, c_bar: Tensor, size: int) -> Blocks:
+    """Blocks of y_l = Re sum_n c_n x_n with x_l = A_bar x_{l-1} + u_l.
+
+    log_a_bar: (H, N) complex, c_bar: (directions, H, N) complex, or real where all powers of A_bar are.
+    """
+    steps = torch.arange(size + 1, device=c_bar.device, dtype=c_bar.real.dtype)
+    powers = torch.exp(log_a_bar.unsqueeze(-1) * steps)  # (H, N, Q + 1)
+    if not c_bar.is_complex():
+        powers = powers.real  # of a negative A_bar too: its logarithm has the imaginary part pi
+    weighted = c_bar.unsqueeze(-1) * powers  # (directions, H, N, Q + 1)
+    drive = powers[..., :size].flip(-1).transpose(1, 2)  # (H, Q, N)
+    readout = weighted[..., 1:]
+    if weighted.is_complex():
+        # Re(c z) is the real scalar product of conj(c) and z
+        drive = realify(drive)
+        readout = torch.view_as_real(readout.conj().resolve_conj()).movedim(-1, -2).flatten(-3, -2)
+    return Blocks(weighted[..., :size].real.sum(-2), drive, readout, powers[..., size])
+
+
+def dense_blocks(a_bar: Tensor, b_bar: Tensor, c: Tensor, size: int) -> Blocks:
+    """Blocks of x_l = A_bar x_{l-1} + B_bar u_l, y = C x, all real.
+
+    a_bar: (H, M, M), b_bar: (H, M), c: (directions, H, M). The powers come by doubling: log2(size) matrix
+    products for size of them.
+    """
+    reached, square = b_bar.unsqueeze(-1), a_bar  # (H, M, count) A_bar^i B_bar; A_bar^count
+    observed = c.unsqueeze(-2) @ a_bar  # (directions, H, count, M) C A_bar^{j+1}
+    power: Tensor | None = None  # A_bar^(the bits of size seen so far)
+    bits = size
+    while bits:
+        if bits & 1:
+            power = square if power is None else power @ square
+        bits >>= 1
+        if bits:
+            reached = torch.cat([reached, square @ reached], -1)
+            observed = torch.cat([observed, observed @ square], -2)
+            square = square @ square
+    assert power is not None  # size >= 1
+    if reached.shape[-1] < size:  # the doubling reaches the power of two at or below size
+        reached = torch.cat([reached, square @ reached], -1)
+        observed = torch.cat([observed, observed @ square], -2)
+    reached, observed = reached[..., :size], observed[..., :size, :]
+    taps = (c.unsqueeze(-2) @ reached).squeeze(-2)
+    return Blocks(taps, reached.flip(-1).transpose(1, 2), observed.transpose(-1, -2), power.transpose(1, 2))
+
+
+def to_channels(x: Tensor) -> Tensor:
+    """(B, T, H) -> (H, B, T)."""
+    b, t, h = x.shape
+    channels: Tensor = _Transpose.apply(x.reshape(b * t, h))  # type: ignore[no-untyped-call]
+    return channels.view(h, b, t)
+
+
+def to_frames(y: Tensor) -> Tensor:
+    """(H, B, T) -> (B, T, H)."""
+    h, b, t = y.shape
+    frames: Tensor = _Transpose.apply(y.reshape(h, b * t))  # type: ignore[no-untyped-call]
+    return frames.view(b, t, h)
+
+
+class _Transpose(torch.autograd.Function):
+    """A matrix transposed in memory, its gradient too: every product with a strided one would copy it again.
+
+    In two dimensions: torch permutes three dimensions three times slower (58 ms against 20 for 33 MB).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.t().contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g.t().contiguous()
+
+
+def toeplitz(taps: Tensor) -> Tensor:
+    """taps (H, Q) -> (H, Q, Q), row i (source), column j (target): K_{j-i}, 0 for j < i."""
+    size = taps.shape[-1]
+    return F.pad(taps, (size - 1, 0)).unfold(-1, size, 1).flip(-2)
+
+
+def convolve_blocks(
+    u: Tensor, blocks: Blocks, direction: int = 0, state: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """u (H, B, T) with T a multiple of Q, state (H, B, M) before it -> y (H, B, T), state after it.
+
+    The state after it is None where one block is all there is and no state was given: nothing needs it.
+    """
+    h, b, t = u.shape
+    size = blocks.taps.shape[-1]
+    framed = u.reshape(h, -1, size)  # (H, B T / Q, Q)
+    local = toeplitz(blocks.taps[direction]).to(u.dtype)
+    if t == size and state is None:
+        return (framed @ local).view(h, b, t), None
+    inflow = (framed @ blocks.drive.to(u.dtype)).to(blocks.drive.dtype).view(h, b, t // size, -1)
+    if state is None:
+        state = inflow.new_zeros(h, b, inflow.shape[-1])
+    before, state = carry(inflow, blocks.transition, state)
+    readout = blocks.readout[direction].to(u.dtype)
+    y = torch.baddbmm(framed @ local, before.flatten(1, 2).to(u.dtype), readout)
+    return y.view(h, b, t), state
+
+
+def advance(state: Tensor, transition: Tensor) -> Tensor:
+    """state (H, B, M) real times a transition of `Blocks`."""
+    if transition.dim() == 3:
+        return state @ transition
+    if transition.is_complex():
+        return realify(pairs(state) * transition.unsqueeze(1))
+    return state * transition.unsqueeze(1)
+
+
+def carry(inflow: Tensor, transition: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """z_{c+1} = A z_c + inflow_c from z_0 = state (H, B, M).
+
+    inflow: (H, B, C, M) -> z_0 .. z_{C-1} (H, B, C, M) and z_C (H, B, M). It is a loop over blocks, with a
+    backward pass of its own: autograd would keep the intermediate results of each turn.
+    """
+    before, after = _Carry.apply(inflow, transition, state)  # type: ignore[no-untyped-call]
+    return before, after
+
+
+class _Carry(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inflow: Tensor, transition: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        before = torch.empty_like(inflow)
+        for c in range(inflow.shape[2]):
+            before[:, :, c] = state
+            state = advance(state, transition).add_(inflow[:, :, c])
+        ctx.save_for_backward(before, transition)
+        return before, state.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_before: Tensor, g_state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        before, transition = ctx.saved_tensors
+        adjoint = transition.mT if transition.dim() == 3 else transition.conj().resolve_conj()
+        g_inflow = torch.empty_like(before)
+        for c in reversed(range(before.shape[2])):
+            g_inflow[:, :, c] = g_state
+            g_state = advance(g_state, adjoint).add_(g_before[:, :, c])
+        if transition.dim() == 3:
+            g_transition = before.flatten(1, 2).mT @ g_inflow.flatten(1, 2)
+        elif transition.is_complex():
+            g_transition = (pairs(before).conj() * pairs(g_inflow)).sum((1, 2))
+        else:
+            g_transition = (before * g_inflow).sum((1, 2))
+        return g_inflow, g_transition, g_state

@@ -1,0 +1,61 @@
+"""The linear recurrence h_t = a_t h_{t-1} + b_t over whole sequences, by chunks, differentiable."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def linear_scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
+    """h_1 .. h_T (B, T, P) from h_0 = state (B, P).
+
+    a: (P,), or (B, T, P) for a step of its own at each frame; b: (B, T, P). All real or all complex.
+    About 2 sqrt(T) vector operations after one another: all chunks of sqrt(T) frames at once, then the
+    carry from chunk to chunk (the parallel scan of S5, appendix H, with two levels).
+    """
+    if b.shape[1] == 0:
+        return b
+    h: Tensor = _LinearScan.apply(a, b, state)  # type: ignore[no-untyped-call]
+    return h
+
+
+class _LinearScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, state: Tensor) -> Tensor:
+        h = _scan(a, b, state)
+        ctx.save_for_backward(a, h, state)
+        return h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, h, state = ctx.saved_tensors
+        # the same recurrence backwards in time: g_t = grad_t + conj(a_{t+1}) g_{t+1}
+        adjoint = a.conj().resolve_conj()
+        later = adjoint if a.dim() == 1 else F.pad(adjoint[:, 1:], (0, 0, 0, 1)).flip(1)
+        g = _scan(later, grad.flip(1), torch.zeros_like(state)).flip(1)
+        previous = torch.cat([state.unsqueeze(1), h[:, :-1]], 1)
+        g_a = g * previous.conj()
+        if a.dim() == 1:
+            g_a = g_a.sum((0, 1))
+        return g_a, g, g[:, 0] * adjoint[..., 0, :] if a.dim() == 3 else g[:, 0] * adjoint
+
+
+def _scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
+    rows, t, p = b.shape
+    size = math.isqrt(t - 1) + 1
+    pad = (0, 0, 0, -t % size)
+    h = F.pad(b, pad).view(rows, -1, size, p).clone()
+    a = a.expand(1, 1, size, p) if a.dim() == 1 else F.pad(a, pad).view(rows, -1, size, p)
+    for j in range(1, size):
+        h[:, :, j].addcmul_(a[:, :, j], h[:, :, j - 1])
+    decay = a.cumprod(2)  # from before a chunk to each of its frames
+    carried = []
+    for c in range(h.shape[1]):
+        carried.append(state)
+        state = torch.addcmul(h[:, c, -1], decay[:, min(c, decay.shape[1] - 1), -1], state)
+    h.addcmul_(decay, torch.stack(carried, 1).unsqueeze(2))
+    return h.view(rows, -1, p)[:, :t]
