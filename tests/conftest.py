@@ -73,10 +73,11 @@ class Experiment:
 
     config: Path
     exp_dir: Path
+    recipe: str = "asr"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the recipe as a command."""
-        return run_command("-m", "recipes", "asr", self.config, *arguments)
+        return run_command("-m", "recipes", self.recipe, self.config, *arguments)
 
     @property
     def model(self) -> Path:

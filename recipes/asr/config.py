@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from recipes.context import Device, RecipeConfig
 from s4speech.config.asr import ASRConfig, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
 from s4speech.config.train import TrainConfig
@@ -45,7 +46,7 @@ class DecodeStageConfig(DecodeConfig):
 
     methods: Annotated[list[Method], Field(min_length=1)] = ["ctc_greedy", "joint"]
     max_duration_s: PositiveFloat = 60.0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
 
     @field_validator("methods")
     @classmethod
@@ -71,10 +72,9 @@ class PackageConfig(StrictModel):
     licence: str
 
 
-class ASRRecipe(StrictModel):
-    """A whole recipe. exp_dir: where its results go, relative to the working directory."""
+class ASRRecipe(RecipeConfig):
+    """A whole recipe."""
 
-    exp_dir: str
     corpus: CorpusConfig
     doctor: DoctorConfig = DoctorConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -1,14 +1,13 @@
 """What the stages of the recognition recipe share: the config and where things lie."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from lhotse import CutSet
-from rich.console import Console
 
 from recipes.asr.config import ASRRecipe
+from recipes.context import RecipeContext, check_device, check_trainer, find_device
 from s4speech.config.asr import ASRConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.model import ASRModel, build_asr
@@ -16,21 +15,8 @@ from s4speech.models.package import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
-class ASRContext:
-    """One run of the recipe. command: as the user typed it, for the model card."""
-
-    config: ASRRecipe
-    console: Console
-    command: str
-
-    @property
-    def exp_dir(self) -> Path:
-        return Path(self.config.exp_dir)
-
-    def say(self, text: str) -> None:
-        """Print a line as it is: paths are neither broken nor coloured."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+class ASRContext(RecipeContext[ASRRecipe]):
+    """One run of the recognition recipe."""
 
     def cuts(self, name: str) -> CutSet:
         """The cuts that the prepare stage wrote; name: train, valid or test/PART."""
@@ -59,24 +45,15 @@ class ASRContext:
 
     def check_trainer(self) -> None:
         """Raises InputError: `train` wants GPUs that are not there."""
-        train = self.config.train
-        there = max(torch.cuda.device_count(), int(torch.backends.mps.is_available()))
-        if train.accelerator == "gpu" and there < train.devices:
-            key = "devices" if there else "accelerator"
-            wanted = f"got gpu with {train.devices} devices, there are {there}"
-            raise InputError(f"train.{key}: {wanted}; set train.accelerator=auto, or fewer train.devices")
+        check_trainer(self.config.train)
 
     def check_decoder(self) -> None:
         """Raises InputError: `decode.device` is not there."""
-        if self.config.decode.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("decode.device: got cuda, there is no CUDA device; set decode.device=auto")
+        check_device(self.config.decode.device, "decode.device")
 
     @property
     def decode_device(self) -> torch.device:
-        name = self.config.decode.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(name)
+        return find_device(self.config.decode.device)
 
     def model_config(self) -> ASRConfig:
         """The model's config with the vocabulary size filled in."""

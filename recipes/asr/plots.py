@@ -1,6 +1,5 @@
 """Learning curves and attention weights as PNG."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,37 +7,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from recipes.plots import Panels
 from s4speech.models.asr.model import ASRModel
 from s4speech.text.tokenizer import SOS
 
-
-def plot_learning_curves(metrics: Path, target: Path) -> None:
-    """metrics.csv of Lightning's CSVLogger -> losses, token accuracy, greedy error rates over the epochs."""
-    with metrics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-
-    def curve(name: str) -> tuple[list[float], list[float]]:
-        points = [(float(r["step"]), float(r[name])) for r in rows if r.get(name)]
-        return [x for x, _ in points], [y for _, y in points]
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    panels = figure.subplots(1, 3)
-    wanted = (
-        ("loss a token", ("train/ctc", "train/attention", "valid/ctc", "valid/attention")),
-        ("token accuracy (teacher forced)", ("train/accuracy", "valid/accuracy")),
-        ("greedy CTC error rate, validation", ("valid/wer", "valid/cer")),
-    )
-    for panel, (title, names) in zip(panels, wanted, strict=True):
-        for name in names:
-            x, y = curve(name)
-            if x:
-                style = {"alpha": 0.5, "linewidth": 0.8} if name.startswith("train") else {"marker": "."}
-                panel.plot(x, y, label=name, **style)
-        panel.set(title=title, xlabel="optimiser step")
-        panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
-    panels[0].set_ylim(0, 8)
-    figure.savefig(target, dpi=120)
+LEARNING_CURVES: Panels = {
+    "loss a token": ("train/ctc", "train/attention", "valid/ctc", "valid/attention"),
+    "token accuracy (teacher forced)": ("train/accuracy", "valid/accuracy"),
+    "greedy CTC error rate, validation": ("valid/wer", "valid/cer"),
+}
 
 
 def plot_attention(

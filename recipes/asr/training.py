@@ -8,14 +8,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from recipes.asr.context import ASRContext
-from recipes.asr.plots import plot_attention, plot_learning_curves
+from recipes.asr.plots import LEARNING_CURVES, plot_attention
+from recipes.plots import plot_learning_curves
 from s4speech.config.train import InitConfig, TrainConfig
 from s4speech.data.asr import ASRDataset, make_loader
 from s4speech.data.sampler import EpochSampler, training_epochs
 from s4speech.errors import InputError
 from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.asr.model import ASRModel
-from s4speech.train.asr import ASRTask, average_checkpoints, fit
+from s4speech.train.asr import ASRTask, fit
+from s4speech.train.trainer import average_checkpoints, best_checkpoints
 
 
 def train(context: ASRContext, folder: Path) -> None:
@@ -44,13 +46,13 @@ def train(context: ASRContext, folder: Path) -> None:
     )
     task = ASRTask(model, config, context.config.model.specaugment, planned_s, context.tokenizer.decode)
     fit(task, loader, valid, folder, progress=context.console.is_terminal)
-    plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png")
+    plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png", LEARNING_CURVES)
 
 
 def average(context: ASRContext, folder: Path) -> None:
     """Mean of the best checkpoints -> model.safetensors; attention of one validation utterance as a plot."""
-    checkpoints = context.exp_dir / "train" / "checkpoints"
-    paths = best_checkpoints(checkpoints, context.config.train)
+    config, checkpoints = context.config.train, context.checkpoints
+    paths = best_checkpoints(checkpoints, config.keep, config.mode)
     if not paths:
         raise InputError(f"{checkpoints}: no checkpoint; delete {checkpoints.parent} and train again")
     save_file(average_checkpoints(paths), folder / "model.safetensors")
@@ -87,21 +89,6 @@ def initialize(model: ASRModel, config: InitConfig) -> None:
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise InputError(f"train.init: the {name} in {path} is not this model's: {reason}") from error
-
-
-def best_checkpoints(folder: Path, config: TrainConfig) -> list[Path]:
-    """The best `keep` of EPOCH-VALUE.ckpt, by the value that `fit` puts into their names.
-
-    There may be more of them: Lightning forgets what it kept when an experiment is moved and then continued.
-    """
-    paths = [path for path in folder.glob("*.ckpt") if not path.stem.startswith("last")]
-    lower_is_better = config.monitor == "valid/wer"
-
-    def rank(path: Path) -> tuple[float, str]:
-        value = float(path.stem.split("-")[1])
-        return (value if lower_is_better else -value), path.name
-
-    return sorted(sorted(paths, key=rank)[: config.keep])
 
 
 def averaged_model(context: ASRContext) -> ASRModel:

@@ -9,6 +9,7 @@ from s4speech.config.base import StrictModel
 
 Part = Literal["encoder", "ctc", "decoder"]
 Epochs = Annotated[int, Field(gt=0, le=100_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class CurriculumStep(StrictModel):
@@ -25,49 +26,63 @@ class InitConfig(StrictModel):
     parts: Annotated[list[Part], Field(min_length=1)]
 
 
-class TrainConfig(StrictModel):
-    """One line each moves it from a laptop CPU to GPUs: `accelerator`, `devices`, `precision`.
+class TrainerConfig(StrictModel):
+    """What every training has. One line each moves it from a laptop CPU to GPUs: `accelerator`, `devices`,
+    `precision`.
 
-    max_duration_s: seconds of audio a batch, padding included. accumulate: batches an optimiser step.
-    schedule: linear (warm-up, then straight to 0 at the end of the last epoch) or inverse_sqrt (warm-up, then
-    1 / sqrt(step), as in ESPnet). optimizer: adamw, or muon for the matrices of hidden layers at muon_lr and
-    AdamW for the rest. ssm_lr: learning rate of the SSM dynamics (null: min(lr, 1e-3)).
+    optimizer: adamw, or muon for the matrices of hidden layers at muon_lr and AdamW for the rest. ssm_lr:
+    learning rate of the SSM dynamics (null: min(lr, 1e-3)). schedule: warm-up, then linear (straight to 0 at
+    the end of the last epoch), cosine (half a cosine, to 0 there) or inverse_sqrt (1 / sqrt(step), as in
+    ESPnet). accumulate: batches an optimiser step. keep: checkpoints kept, the best on the validation part.
+    validate_every: epochs between validations; the last epoch is validated too. workers: processes that make
+    batches. The number of threads is torch's (OMP_NUM_THREADS).
+    """
+
+    epochs: Epochs = 60
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    lr: PositiveFloat = 2.5e-3
+    muon_lr: PositiveFloat = 2e-3
+    ssm_lr: NotNegativeFloat | None = None
+    schedule: Literal["linear", "cosine", "inverse_sqrt"] = "inverse_sqrt"
+    warmup_steps: NotNegative = 40000
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    grad_clip: PositiveFloat = 5.0
+    accumulate: Positive = 1
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Positive = 1
+    workers: Annotated[int, Field(ge=0, le=1024)] = 4
+    seed: Seed = 0
+    keep: Positive = 10
+    validate_every: Positive = 1
+
+    @property
+    def total_epochs(self) -> int:
+        """All of them."""
+        return self.epochs
+
+
+class TrainConfig(TrainerConfig):
+    """Training of a recognition model.
+
+    max_duration_s: seconds of audio a batch, padding included.
     speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
     beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full
     one with short utterances only; CTC finds the alignment of 12 s utterances far sooner after it has found
     that of 4 s ones.
     init: weights to start from (null: fresh ones). freeze: parts of the model that are not trained.
-    keep: checkpoints kept, and averaged at the end, best by `monitor` on the validation part.
-    validate_every: epochs between validations; the last epoch is validated too. workers: processes that make
-    batches. cache_gib: memory for features computed once, of a training without workers. The number of
-    threads is torch's (OMP_NUM_THREADS).
+    keep: these checkpoints, best by `monitor`, are averaged at the end. cache_gib: memory for features
+    computed once, of a training without workers.
     """
 
-    epochs: Epochs = 60
     curriculum: list[CurriculumStep] = []
     init: InitConfig | None = None
     freeze: list[Part] = []
     augment_after: NotNegative = 0
     max_duration_s: PositiveFloat = 400.0
-    accumulate: Positive = 1
     speeds: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)] = [0.9, 1.0, 1.1]
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: PositiveFloat = 2.5e-3
-    muon_lr: PositiveFloat = 2e-3
-    ssm_lr: NotNegativeFloat | None = None
-    schedule: Literal["linear", "inverse_sqrt"] = "inverse_sqrt"
-    warmup_steps: NotNegative = 40000
-    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    grad_clip: PositiveFloat = 5.0
-    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: Positive = 1
-    workers: Annotated[int, Field(ge=0, le=1024)] = 4
     cache_gib: NotNegativeFloat = 0.0
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    keep: Positive = 10
     monitor: Literal["valid/accuracy", "valid/wer"] = "valid/accuracy"
-    validate_every: Positive = 1
 
     @field_validator("freeze")
     @classmethod
@@ -89,6 +104,11 @@ class TrainConfig(StrictModel):
     def total_epochs(self) -> int:
         """Curriculum included."""
         return sum(step.epochs for step in self.curriculum) + self.epochs
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Which value of `monitor` is the best."""
+        return "min" if self.monitor == "valid/wer" else "max"
 
     def max_s(self, epoch: int) -> float:
         """Longest utterance of an epoch (from 0)."""

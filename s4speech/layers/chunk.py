@@ -9,6 +9,7 @@ which is the convolution, the recurrence, and everything between them, by the ch
 real operands: the complex state of a conjugate pair is two real numbers (real part, imaginary part).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -53,8 +54,7 @@ def diagonal_blocks(log_a_bar: Tensor, c_bar: Tensor, size: int) -> Blocks:
 
     log_a_bar: (H, N) complex, c_bar: (directions, H, N) complex, or real where all powers of A_bar are.
     """
-    steps = torch.arange(size + 1, device=c_bar.device, dtype=c_bar.real.dtype)
-    powers = torch.exp(log_a_bar.unsqueeze(-1) * steps)  # (H, N, Q + 1)
+    powers = diagonal_powers(log_a_bar, size + 1)  # (H, N, Q + 1)
     if not c_bar.is_complex():
         powers = powers.real  # of a negative A_bar too: its logarithm has the imaginary part pi
     weighted = c_bar.unsqueeze(-1) * powers  # (directions, H, N, Q + 1)
@@ -65,6 +65,18 @@ def diagonal_blocks(log_a_bar: Tensor, c_bar: Tensor, size: int) -> Blocks:
         drive = realify(drive)
         readout = torch.view_as_real(readout.conj().resolve_conj()).movedim(-1, -2).flatten(-3, -2)
     return Blocks(weighted[..., :size].real.sum(-2), drive, readout, powers[..., size])
+
+
+def diagonal_powers(log_a_bar: Tensor, count: int) -> Tensor:
+    """log_a_bar (H, N) complex -> A_bar^l for l = 0 .. count-1, (H, N, count).
+
+    As products of two tables of sqrt(count) powers: a complex exponential costs far more than a product.
+    """
+    inner = math.isqrt(count - 1) + 1
+    fine = torch.arange(inner, device=log_a_bar.device, dtype=log_a_bar.real.dtype)
+    coarse = torch.arange(0, count, inner, device=log_a_bar.device, dtype=log_a_bar.real.dtype)
+    near, far = (torch.exp(log_a_bar.unsqueeze(-1) * steps) for steps in (fine, coarse))
+    return (far.unsqueeze(-1) * near.unsqueeze(-2)).flatten(-2)[..., :count]
 
 
 def dense_blocks(a_bar: Tensor, b_bar: Tensor, c: Tensor, size: int) -> Blocks:
@@ -129,9 +141,7 @@ def toeplitz(taps: Tensor) -> Tensor:
     return F.pad(taps, (size - 1, 0)).unfold(-1, size, 1).flip(-2)
 
 
-def convolve_blocks(
-    u: Tensor, blocks: Blocks, direction: int = 0, state: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
+def convolve_blocks(u: Tensor, blocks: Blocks, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """u (H, B, T) with T a multiple of Q, state (H, B, M) before it -> y (H, B, T), state after it.
 
     The state after it is None where one block is all there is and no state was given: nothing needs it.
@@ -139,16 +149,38 @@ def convolve_blocks(
     h, b, t = u.shape
     size = blocks.taps.shape[-1]
     framed = u.reshape(h, -1, size)  # (H, B T / Q, Q)
-    local = toeplitz(blocks.taps[direction]).to(u.dtype)
+    local = framed @ toeplitz(blocks.taps[0]).to(u.dtype)
     if t == size and state is None:
-        return (framed @ local).view(h, b, t), None
-    inflow = (framed @ blocks.drive.to(u.dtype)).to(blocks.drive.dtype).view(h, b, t // size, -1)
-    if state is None:
-        state = inflow.new_zeros(h, b, inflow.shape[-1])
+        return local.view(h, b, t), None
+    inflow = _products(framed, blocks.drive).view(h, b, t // size, -1)
     before, state = carry(inflow, blocks.transition, state)
-    readout = blocks.readout[direction].to(u.dtype)
-    y = torch.baddbmm(framed @ local, before.flatten(1, 2).to(u.dtype), readout)
+    y = torch.baddbmm(local, before.flatten(1, 2).to(u.dtype), blocks.readout[0].to(u.dtype))
     return y.view(h, b, t), state
+
+
+def convolve_both(u: Tensor, blocks: Blocks) -> Tensor:
+    """The sum of both directions: u (H, B, T) with T a multiple of Q -> y (H, B, T).
+
+    Backwards every matrix is turned round instead of the input, and the products of the two are one.
+    """
+    h, b, t = u.shape
+    size = blocks.taps.shape[-1]
+    framed = u.reshape(h, -1, size)
+    local = framed @ (toeplitz(blocks.taps[0]) + toeplitz(blocks.taps[1]).mT).to(u.dtype)
+    if t == size:
+        return local.view(h, b, t)
+    both = torch.cat([blocks.drive, blocks.drive.flip(1)], -1)
+    ahead, back = _products(framed, both).view(h, b, t // size, -1).chunk(2, -1)
+    before, _ = carry(ahead, blocks.transition)
+    after, _ = carry(back.flip(2), blocks.transition)
+    states = torch.cat([before, after.flip(2)], -1).flatten(1, 2)
+    readout = torch.cat([blocks.readout[0], blocks.readout[1].flip(-1)], 1)
+    return torch.baddbmm(local, states.to(u.dtype), readout.to(u.dtype)).view(h, b, t)
+
+
+def _products(framed: Tensor, drive: Tensor) -> Tensor:
+    """In the dtype of the input, the result in that of the state."""
+    return (framed @ drive.to(framed.dtype)).to(drive.dtype)
 
 
 def advance(state: Tensor, transition: Tensor) -> Tensor:
@@ -160,12 +192,14 @@ def advance(state: Tensor, transition: Tensor) -> Tensor:
     return state * transition.unsqueeze(1)
 
 
-def carry(inflow: Tensor, transition: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """z_{c+1} = A z_c + inflow_c from z_0 = state (H, B, M).
+def carry(inflow: Tensor, transition: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """z_{c+1} = A z_c + inflow_c from z_0 = state (H, B, M), None: 0.
 
     inflow: (H, B, C, M) -> z_0 .. z_{C-1} (H, B, C, M) and z_C (H, B, M). It is a loop over blocks, with a
     backward pass of its own: autograd would keep the intermediate results of each turn.
     """
+    if state is None:
+        state = inflow.new_zeros(*inflow.shape[:2], inflow.shape[-1])
     before, after = _Carry.apply(inflow, transition, state)  # type: ignore[no-untyped-call]
     return before, after
 

@@ -159,11 +159,17 @@ def run(u: Tensor, hidden: Tensor, constants: Constants, time_steps: Tensor | No
     if time_steps is not None:
         dt = dt * time_steps.unsqueeze(-1)  # (B, T, modes)
     log_a_bar, scale = discretize(a, dt, discretization)
-    a_bar, drive = torch.exp(log_a_bar), u @ b
+    a_bar = torch.exp(log_a_bar)
     if not paired:
-        h = linear_scan(a_bar.real, drive * scale.real, hidden)
+        a_bar, scale = a_bar.real, scale.real
+    if time_steps is None:  # B_bar, small, instead of a product at every frame
+        drive = u @ (realify(pairs(b) * scale) if paired else b * scale)
+        drive = pairs(drive) if paired else drive
     else:
-        h = realify(linear_scan(a_bar, pairs(drive) * scale, pairs(hidden)))
+        drive = u @ b
+        drive = (pairs(drive) if paired else drive) * scale
+    h = linear_scan(a_bar, drive, pairs(hidden) if paired else hidden)
+    h = realify(h) if paired else h
     return h @ c, (h[:, -1] if h.shape[1] else hidden)
 
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from s4speech.layers.chunk import toeplitz
+
 
 def linear_scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
     """h_1 .. h_T (B, T, P) from h_0 = state (B, P).
@@ -45,17 +47,38 @@ class _LinearScan(torch.autograd.Function):
 
 
 def _scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
+    if a.dim() == 1:
+        return _constant_scan(a, b, state)
     rows, t, p = b.shape
     size = math.isqrt(t - 1) + 1
     pad = (0, 0, 0, -t % size)
     h = F.pad(b, pad).view(rows, -1, size, p).clone()
-    a = a.expand(1, 1, size, p) if a.dim() == 1 else F.pad(a, pad).view(rows, -1, size, p)
+    a = F.pad(a, pad).view(rows, -1, size, p)
     for j in range(1, size):
         h[:, :, j].addcmul_(a[:, :, j], h[:, :, j - 1])
     decay = a.cumprod(2)  # from before a chunk to each of its frames
     carried = []
     for c in range(h.shape[1]):
         carried.append(state)
-        state = torch.addcmul(h[:, c, -1], decay[:, min(c, decay.shape[1] - 1), -1], state)
+        state = torch.addcmul(h[:, c, -1], decay[:, c, -1], state)
     h.addcmul_(decay, torch.stack(carried, 1).unsqueeze(2))
     return h.view(rows, -1, p)[:, :t]
+
+
+CHUNK = 32
+
+
+def _constant_scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
+    """Inside a chunk a product with the powers of a, for each state variable."""
+    rows, t, p = b.shape
+    size = min(CHUNK, t)
+    chunks = F.pad(b, (0, 0, 0, -t % size)).view(-1, p).t().contiguous().view(p, -1, size)  # (P, B C, Q)
+    powers = a.unsqueeze(-1).repeat(1, size).cumprod(-1)  # a^1 .. a^Q
+    h = chunks @ toeplitz(torch.cat([torch.ones_like(a).unsqueeze(-1), powers[:, :-1]], -1))
+    ends = h[..., -1].view(p, rows, -1)
+    carried, z, step = torch.empty_like(ends), state.t(), powers[:, -1:]
+    for c in range(ends.shape[-1]):
+        carried[..., c] = z
+        z = torch.addcmul(ends[..., c], step, z)
+    h = torch.baddbmm(h, carried.view(p, -1, 1), powers.unsqueeze(1))
+    return h.view(p, -1).t().contiguous().view(rows, -1, p)[:, :t]

@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s4speech.layers.chunk import BLOCK, Blocks, advance, convolve_blocks, to_channels, to_frames
+from s4speech.layers.chunk import (
+    BLOCK,
+    Blocks,
+    advance,
+    convolve_blocks,
+    convolve_both,
+    to_channels,
+    to_frames,
+)
 from s4speech.layers.sequence import FrozenLayer, StateSpaceLayer, length_mask
 from s4speech.layers.ssm import DISCRETIZATIONS
 
@@ -72,7 +80,12 @@ class SISO(StateSpaceLayer):
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         if x.shape[1] == 0:
             return x
-        with torch.autocast(x.device.type, enabled=False):  # the matrices are float32, the products x's dtype
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind):
+            x = x.to(torch.get_autocast_dtype(kind))
+        with torch.autocast(
+            kind, enabled=False
+        ):  # the matrices are made in float32, whatever the products are
             if lengths is not None:  # also if causal: padding may hold anything, even nan
                 x = x.masked_fill(~length_mask(lengths, x.shape[1]).unsqueeze(-1), 0.0)
             return self.convolve(x, rate)
@@ -83,10 +96,7 @@ class SISO(StateSpaceLayer):
         size = min(BLOCK, t)
         blocks = self.blocks(size, rate).with_skip(self.d)
         u = to_channels(F.pad(x, (0, 0, 0, -t % size)))
-        y, _ = convolve_blocks(u, blocks)
-        if self.bidirectional:
-            back, _ = convolve_blocks(u.flip(-1), blocks, direction=1)
-            y = y + back.flip(-1)
+        y = convolve_both(u, blocks) if self.bidirectional else convolve_blocks(u, blocks)[0]
         return to_frames(y)[:, :t]
 
     def forward_state(self, x: Tensor, state: SISOState, rate: float = 1.0) -> tuple[Tensor, SISOState]:

@@ -1,17 +1,11 @@
 """Training of a recognition model with Lightning."""
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jiwer
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -20,18 +14,18 @@ from s4speech.config.asr import SpecAugmentConfig
 from s4speech.config.train import TrainConfig
 from s4speech.data.asr import Batch
 from s4speech.models.asr.model import ASRModel
-from s4speech.train.optim import build_optimizer, lr_factor, set_lr
-from s4speech.train.progress import TrainingProgress
-from s4speech.train.resume import continued_csv_logger, last_checkpoint
+from s4speech.train.trainer import Task, run_trainer
 
 
-class ASRTask(pl.LightningModule):
+class ASRTask(Task):
     """One training step, one validation step, the optimiser. The model itself knows nothing of Lightning.
 
     planned_s: seconds of audio in all epochs, from which the schedule knows how far the training is.
     decode: token ids -> text, for the greedy CTC error rate on the validation part.
     """
 
+    config: TrainConfig
+    model: ASRModel
     heard_s: Tensor
 
     def __init__(
@@ -51,40 +45,18 @@ class ASRTask(pl.LightningModule):
         self._references: list[str] = []
         self._hypotheses: list[str] = []
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """What the config names."""
-        return build_optimizer(self.model, self.config)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the norm ourselves: Lightning refuses to with a fused optimiser, for float16's sake alone."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
-
     @property
     def progress(self) -> float:
         """The part of the training that is over, 0 .. 1, in seconds of audio heard."""
         return float(self.heard_s) / self.planned_s
 
     def on_train_epoch_start(self) -> None:
-        """No dropout in frozen parts, nor in the encoder while the training is still without augmentation.
-
-        The last epoch is validated, and so saved, whatever `validate_every` says.
-        """
-        if self.current_epoch + 1 == self.trainer.max_epochs:
-            self.trainer.check_val_every_n_epoch = 1
+        """No dropout in frozen parts, nor in the encoder while the training is still without augmentation."""
+        super().on_train_epoch_start()
         for name in self.config.freeze:
             getattr(self.model, name).eval()
         if "encoder" not in self.config.freeze:
             self.model.encoder.train(self.current_epoch >= self.config.augment_after)
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The rate of the coming step, from what has been heard: nothing to restore on a resume."""
-        factor = lr_factor(self.config.schedule, self.global_step, self.config.warmup_steps, self.progress)
-        set_lr(self.trainer.optimizers[0], factor)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Joint loss of one batch with SpecAugment."""
@@ -128,77 +100,14 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     progress: bool = True,
 ) -> None:
-    """Train, or continue from `folder`/checkpoints/last.ckpt when it is there.
-
-    Writes checkpoints (the best `keep` and the last), TensorBoard events and metrics.csv under `folder`.
-    """
-    config = task.config
-    pl.seed_everything(config.seed, verbose=False)
-    last = last_checkpoint(folder)
-    metric = config.monitor.replace("valid/", "")
-    checkpoint = ModelCheckpoint(
-        folder / "checkpoints",
-        filename=f"{{epoch:03d}}-{{{config.monitor}:.4f}}",
-        auto_insert_metric_name=False,
-        monitor=config.monitor,
-        mode="min" if metric == "wer" else "max",
-        save_top_k=config.keep,
-        save_last=True,
-        save_on_train_epoch_end=False,  # but after each validation
+    """Train, or continue; see `run_trainer`."""
+    run_trainer(
+        task,
+        train,
+        valid,
+        folder,
+        monitor=task.config.monitor,
+        mode=task.config.mode,
+        callbacks=callbacks,
+        progress=progress,
     )
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            # on a CPU, Lightning's own choice would run the whole recipe again in each process
-            strategy="ddp_fork" if config.accelerator == "cpu" and config.devices > 1 else "auto",
-            precision=config.precision,
-            max_epochs=config.total_epochs,
-            accumulate_grad_batches=config.accumulate,
-            check_val_every_n_epoch=config.validate_every,
-            use_distributed_sampler=False,  # lhotse's sampler splits the data over ranks itself
-            num_sanity_val_steps=0,
-            log_every_n_steps=20,
-            logger=[
-                TensorBoardLogger(folder, name="tensorboard", version=""),
-                continued_csv_logger(folder, last),
-            ],
-            callbacks=[checkpoint, TrainingProgress(progress), *callbacks],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        # weights_only: a checkpoint is data, never code
-        trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's hardware report, advertisements and advice about its own code from the terminal."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of the models in Lightning checkpoints, in float64 -> a state dict of the bare model.
-
-    Raises ValueError when there is none.
-    """
-    if not paths:
-        raise ValueError("average_checkpoints needs at least one checkpoint")
-    total: dict[str, Tensor] = {}
-    for path in paths:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        for name, value in saved.items():
-            if name.startswith("model."):
-                key = name.removeprefix("model.")
-                total[key] = total.get(key, torch.zeros((), dtype=torch.float64)) + value.double()
-    return {name: (value / len(paths)).float() for name, value in total.items()}

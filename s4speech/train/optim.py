@@ -1,25 +1,16 @@
 """Optimiser groups and the learning rate schedule."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from s4speech.config.train import TrainConfig
+from s4speech.config.train import TrainerConfig
+from s4speech.layers.sequence import SSM_LR, StateSpaceLayer
 
-SSM_LR = 1e-3  # the dynamics of an SSM are unstable at larger rates (Gu et al. 2022, appendix)
 BETAS = (0.9, 0.98)
-
-
-@runtime_checkable
-class SSM(Protocol):
-    """A layer whose state dynamics are trained at a rate of their own."""
-
-    def ssm_parameters(self) -> list[nn.Parameter]: ...
-
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
 
 
 OUTPUT_LAYERS = ("ctc", "output")  # names of the linear layers that map to the vocabulary
@@ -41,7 +32,7 @@ def parameter_groups(
     """
     dynamics, plain, hidden = set(), set(), set()
     for name, module in model.named_modules():
-        if isinstance(module, SSM):
+        if isinstance(module, StateSpaceLayer):
             dynamics |= set(module.ssm_parameters())
             plain |= set(module.parameters(recurse=False))
         elif isinstance(module, nn.Embedding | nn.LayerNorm):
@@ -114,7 +105,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share_groups()
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
     """The optimiser that a config names; fused, since a step is many small operations."""
     muon_lr = config.muon_lr if config.optimizer == "muon" else None
     groups = parameter_groups(model, config.lr, config.weight_decay, config.ssm_lr, muon_lr)
@@ -127,14 +118,17 @@ def lr_factor(schedule: str, step: int, warmup_steps: int, progress: float) -> f
     """What the base learning rate is multiplied with at optimiser step `step` (from 0).
 
     linear: up over the warm-up, times 1 - progress (0 .. 1, the part of the training that is over).
+    cosine: up over the warm-up, times (1 + cos(pi progress)) / 2 (Loshchilov and Hutter 2017, eq. 5).
     inverse_sqrt: up over the warm-up, then sqrt(warmup_steps / step) (Vaswani et al. 2017, eq. 3).
     """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
     if schedule == "linear":
         return warm * max(0.0, 1.0 - progress)
+    if schedule == "cosine":
+        return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
     if schedule == "inverse_sqrt":
         return min(warm, math.sqrt(max(1, warmup_steps) / (step + 1)))
-    raise ValueError(f"schedule: got {schedule!r}, wanted linear or inverse_sqrt")
+    raise ValueError(f"schedule: got {schedule!r}, wanted linear, cosine or inverse_sqrt")
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:

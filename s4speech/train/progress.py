@@ -60,6 +60,8 @@ class TrainingProgress(pl.Callback):
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if "valid/wer" in values:
             self._valid = f" WER {100 * values['valid/wer']:.1f} %"
+        elif "valid/accuracy" in values:
+            self._valid = f" accuracy {100 * values['valid/accuracy']:.1f} %"
         told = ", ".join(f"{k} {v:.4g}" for k, v in sorted(values.items()) if not k.startswith("train/"))
         _log.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, told)
         self._show(trainer, pl_module)

@@ -37,7 +37,7 @@ sys.exit(main())
 def run_killed(experiment: Experiment, function: str, call: int, *arguments: str) -> str:
     """Run the recipe and have it killed at that call; returns what it had printed."""
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, function, str(call), "asr", str(experiment.config), *arguments],
+        [sys.executable, "-c", KILLED, function, str(call), experiment.recipe, str(experiment.config), *arguments],
         cwd=REPOSITORY,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -1,68 +1,149 @@
-"""Oracle of the state space layers: a dense real state matrix, stepped, in float64; nothing of ssm.py."""
+"""Oracle of the state space layers: dense complex128 matrices, discretised by the book, stepped frame by frame.
+
+It reads the parameters of a layer and calls none of its methods, nor anything else of s4speech. A layer that
+keeps one half z of a real state has the whole of it here, [z, conj z], so nothing is "2 Re".
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from s4speech.layers import S4D
+from s4speech.layers import DSS, LSSL, S4, S4D, S5, StateSpaceLayer
 
 
-def continuous(layer: S4D, channel: int, direction: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Real A (N, N), B (N,), C (N,) of one channel: a 2 x 2 rotation block for each conjugate pair."""
-    own = channel % layer.n_ssm
-    real = -layer.log_a_real.detach().double().exp()[own]
-    c = layer.c.detach().double()[direction, channel]
-    if layer.a_imag is None:
-        return torch.diag(real), torch.ones(len(real), dtype=torch.float64), c
-    imag = layer.a_imag.detach().double()[own]
-    blocks = [torch.tensor([[r, -i], [i, r]], dtype=torch.float64) for r, i in zip(real, imag, strict=True)]
-    # z' = a z + u with z = p + iq, and 2 Re(c z) = 2 Re(c) p - 2 Im(c) q
-    b = torch.tensor([1.0, 0.0], dtype=torch.float64).repeat(len(real))
-    return torch.block_diag(*blocks), b, torch.stack([2 * c[:, 0], -2 * c[:, 1]], 1).flatten()
+class System(NamedTuple):
+    """S systems x' = A x + B u, y = C x with N states, I inputs and O outputs, complex128.
+
+    a: (S, N, N). b: (S, N, I). c: (directions, S, O, N). dt: (S, N, 1), a step for each state variable.
+    """
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    dt: Tensor
 
 
-def discrete(a: Tensor, b: Tensor, dt: float, method: str) -> tuple[Tensor, Tensor]:
+def whole(half: Tensor) -> Tensor:
+    """(..., N / 2) complex, or (..., N / 2, 2) real and imaginary parts -> (..., N), the conjugates last."""
+    z = half if half.is_complex() else torch.complex(half[..., 0], half[..., 1])
+    return torch.cat([z, z.conj()], -1)
+
+
+def system(layer: StateSpaceLayer) -> System:
+    """The continuous system of each channel, or for S5 the one of all channels."""
+    p = {name: value.detach().double() for name, value in layer.named_parameters()}
+    paired = "a_imag" in p
+    c = whole(p["c"]) if paired else p["c"]
+    dt = p["log_dt"].exp()
+    if paired and dt.shape[-1] > 1:
+        dt = torch.cat([dt, dt], -1)  # the conjugate of a mode has its step
+    if isinstance(layer, S5):
+        eigenvalues = diagonal(layer, p)
+        b = whole(p["b"].movedim(1, 0)).T if paired else p["b"]
+        found = System(torch.diag(eigenvalues)[None], b[None], c[:, None], dt.expand(len(b))[None, :, None])
+    else:
+        channels = torch.arange(layer.d_model) % layer.n_ssm
+        if isinstance(layer, LSSL):
+            a, b = p["a"], p["b"]
+        elif isinstance(layer, S4):
+            low_rank = whole(p["p"])  # (rank, n_ssm, N)
+            a = torch.diag_embed(diagonal(layer, p))
+            a = a - sum(torch.einsum("sm,sn->smn", column, column.conj()) for column in low_rank)
+            b = whole(p["b"])
+        else:
+            a = torch.diag_embed(diagonal(layer, p))
+            b = torch.ones(a.shape[:2])
+        found = System(a[channels], b[channels, :, None], c.unsqueeze(-2), dt.expand(-1, c.shape[-1])[..., None])
+    return System(*(matrix.to(torch.complex128) for matrix in found))
+
+
+def diagonal(layer: StateSpaceLayer, p: dict[str, Tensor]) -> Tensor:
+    """(..., N) eigenvalues, or those of the normal part."""
+    if isinstance(layer, DSS):
+        return whole(torch.complex(p["a_real"] if softmax(layer) else -p["a_real"].exp(), p["a_imag"]))
+    real = -p["log_a_real"].exp()
+    return whole(torch.complex(real, p["a_imag"])) if "a_imag" in p else real
+
+
+def softmax(layer: StateSpaceLayer) -> bool:
+    return isinstance(layer, DSS) and layer.normalization == "softmax"
+
+
+def discrete(a: Tensor, b: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
     """Textbook A_bar, B_bar: the matrix exponential of [[A, B], [0, 0]], or the trapezoidal rule."""
-    size = len(b)
+    a, b = dt * a, dt * b  # with a step of 1 now
+    n, inputs = b.shape[-2:]
     if method == "zoh":
-        augmented = torch.zeros(size + 1, size + 1, dtype=torch.float64)
-        augmented[:size, :size], augmented[:size, size] = a, b
-        power = torch.matrix_exp(dt * augmented)
-        return power[:size, :size], power[:size, size]
-    one = torch.eye(size, dtype=torch.float64)
-    left = one - dt / 2 * a
-    return torch.linalg.solve(left, one + dt / 2 * a), torch.linalg.solve(left, dt * b)
+        augmented = torch.zeros(*a.shape[:-2], n + inputs, n + inputs, dtype=a.dtype)
+        augmented[..., :n, :n], augmented[..., :n, n:] = a, b
+        power = torch.matrix_exp(augmented)
+        return power[..., :n, :n], power[..., :n, n:]
+    assert method == "bilinear"
+    one = torch.eye(n, dtype=a.dtype)
+    return torch.linalg.solve(one - a / 2, one + a / 2), torch.linalg.solve(one - a / 2, b)
 
 
-def respond(layer: S4D, u: Tensor, rate: float = 1.0, direction: int = 0) -> Tensor:
-    """u (T, D) float64 -> y (T, D), without the skip, by the recurrence x = A_bar x + B_bar u, y = C x."""
-    columns = []
-    for channel in range(layer.d_model):
-        a, b, c = continuous(layer, channel, direction)
-        dt = float(layer.log_dt.detach().double()[channel, 0].exp()) * rate
-        a_bar, b_bar = discrete(a, b, dt, layer.discretization)
-        x, column = torch.zeros(len(b), dtype=torch.float64), []
-        for value in u[:, channel]:
-            x = a_bar @ x + b_bar * value
-            column.append(c @ x)
-        columns.append(torch.stack(column))
-    return torch.stack(columns, 1)
+def step_through(layer: StateSpaceLayer, x: Tensor, steps: Tensor, direction: int) -> Tensor:
+    """x (B, T, D) -> y (B, T, D) by x_t = A_bar x_{t-1} + B_bar u_t, y_t = C x_t; steps: (B, T | 1)."""
+    a, b, c, dt = system(layer)
+    u = x.to(a.dtype).unflatten(-1, (b.shape[0], b.shape[2])).unsqueeze(-1)  # (B, T, S, I, 1)
+    method = "zoh" if isinstance(layer, DSS) else layer.discretization
+    hidden, states = torch.zeros(len(x), *b.shape[:2], 1, dtype=a.dtype), []
+    for t in range(x.shape[1]):
+        if t < steps.shape[1]:
+            a_bar, b_bar = discrete(a, b, dt * steps[:, t, None, None, None], method)
+        hidden = a_bar @ hidden + b_bar @ u[:, t]
+        states.append(hidden)
+    y = (c[direction] @ torch.stack(states, 1)).flatten(2)
+    assert y.imag.abs().max() <= 1e-9 * y.abs().max(), "a real system"
+    return y.real
 
 
-def run(layer: S4D, x: Tensor, rate: float = 1.0) -> Tensor:
-    """x (B, T, D) -> what a causal or bidirectional S4D must give, in float64."""
-    rows = []
-    for u in x.detach().double():
-        y = respond(layer, u, rate)
-        if layer.bidirectional:
-            y = y + respond(layer, u.flip(0), rate, 1).flip(0)
-        rows.append(y + u * layer.d.detach().double())
-    return torch.stack(rows)
+def softmax_kernel(layer: DSS, length: int, rate: float, direction: int) -> Tensor:
+    """K = w Lambda^-1 row-softmax(P), P_nk = lambda_n k dt, literally (DSS, proposition 1 (b)): (D, length).
+
+    The sum is over the layer's L = `norm_length` frames of the trained rate, however long the kernel is.
+    """
+    p = {name: value.detach().double() for name, value in layer.named_parameters()}
+    columns = round(layer.norm_length / rate)
+    assert columns * rate == layer.norm_length, "as many whole frames as last the same time"
+    eigenvalues = diagonal(layer, p)[torch.arange(layer.d_model) % layer.n_ssm]  # (D, N)
+    z = eigenvalues * p["log_dt"].exp() * rate
+    rows = torch.exp(z.unsqueeze(-1) * torch.arange(max(length, columns)))
+    rows = rows / rows[..., :columns].sum(-1, keepdim=True)
+    # a reciprocal conj(s) / (|s|^2 + 1e-7) in place of 1 / s, s = e^{L lambda dt} - 1
+    near_zero = torch.expm1(z * columns).abs().square()
+    w = whole(p["c"])[direction] / eigenvalues * near_zero / (near_zero + 1e-7)
+    return torch.einsum("dn,dnl->dl", w, rows)[:, :length].real
 
 
-def kernel(layer: S4D, length: int, rate: float = 1.0, direction: int = 0) -> Tensor:
-    """The response to an impulse: (D, length)."""
-    impulse = torch.zeros(length, layer.d_model, dtype=torch.float64)
-    impulse[0] = 1.0
-    return respond(layer, impulse, rate, direction).T
+def respond(layer: StateSpaceLayer, x: Tensor, steps: Tensor, direction: int) -> Tensor:
+    """x (B, T, D) -> y (B, T, D) of one direction, without the skip; steps: (B, T), or (1, 1) for a rate."""
+    if x.shape[1] == 0:
+        return x
+    if not softmax(layer):
+        return step_through(layer, x, steps, direction)
+    taps = softmax_kernel(layer, x.shape[1], steps.item(), direction).T  # (T, D)
+    return torch.stack([(taps[: t + 1].flip(0) * x[:, : t + 1]).sum(1) for t in range(x.shape[1])], 1)
+
+
+def run(layer: StateSpaceLayer, x: Tensor, rate: float = 1.0, time_steps: Tensor | None = None) -> Tensor:
+    """x (B, T, D) -> what a causal or bidirectional layer must give, float64; time_steps (B, T): of S5."""
+    x = x.detach().double()
+    steps = torch.tensor([[rate]]).double() if time_steps is None else rate * time_steps.double()
+    y = respond(layer, x, steps, 0)
+    if layer.bidirectional:
+        # backwards, the time before a frame is the time after it; before its first, the last, is time_steps[0]
+        back = steps if time_steps is None else torch.cat([steps[:, 1:], steps[:, :1]], 1).flip(1)
+        y = y + respond(layer, x.flip(1), back, 1).flip(1)
+    return y + x * layer.d.detach().double()
+
+
+def kernel(layer: StateSpaceLayer, length: int, rate: float = 1.0, direction: int = 0) -> Tensor:
+    """The response of each channel to an impulse: (D, length). Channels must not see each other (not S5)."""
+    impulse = torch.zeros(1, length, layer.d_model, dtype=torch.float64)
+    impulse[:, :1] = 1.0
+    return respond(layer, impulse, torch.tensor([[rate]]).double(), direction)[0].T

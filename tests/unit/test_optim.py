@@ -97,8 +97,10 @@ def test_the_schedules() -> None:
     inverse = [lr_factor("inverse_sqrt", step, 100, 0.9) for step in range(1000)]
     assert inverse[0] == 0.01 and inverse[49] == 0.5 and max(inverse) == inverse[99] == 1.0
     assert inverse[399] == pytest.approx(0.5) and inverse[899] == pytest.approx(1 / 3)
-    for schedule in ("linear", "inverse_sqrt"):
+    cosine = [lr_factor("cosine", 100, 4, progress) for progress in (0.0, 0.5, 1.0, 1.5)]
+    assert cosine == pytest.approx([1, 0.5, 0, 0]) and lr_factor("cosine", 1, 4, 0.5) == pytest.approx(0.25)
+    for schedule in ("linear", "cosine", "inverse_sqrt"):
         assert lr_factor(schedule, 0, 0, 0.0) == 1.0  # no warm-up
         assert all(math.isfinite(lr_factor(schedule, step, 0, 0.5)) for step in range(3))
-    with pytest.raises(ValueError, match=r"^schedule: got 'cosine'"):
-        lr_factor("cosine", 0, 4, 0.0)
+    with pytest.raises(ValueError, match=r"^schedule: got 'steps'"):
+        lr_factor("steps", 0, 4, 0.0)
