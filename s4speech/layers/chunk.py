@@ -19,10 +19,6 @@ from torch.autograd.function import once_differentiable
 
 from s4speech.layers.ssm import pairs, realify
 
-BLOCK = (
-    128  # frames a block of the parallel form; of 32, 64, 128, 256 the fastest on a CPU (docs/benchmarks.md)
-)
-
 
 class Blocks(NamedTuple):
     """The matrices above for H channels with M real state variables each.
@@ -47,6 +43,14 @@ class Blocks(NamedTuple):
         complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
         kinds = [complex_dtype if part.is_complex() else dtype for part in self]
         return Blocks(*(part.to(kind) for part, kind in zip(self, kinds, strict=True)))
+
+
+def block_size(rows: int, frames: int) -> int:
+    """Q for the parallel form of `rows` sequences of `frames` frames, measured on a CPU.
+
+    Larger blocks shorten the loop from block to block, and cost H Q^2 to make.
+    """
+    return max(1, min(frames, 128 if rows * frames >= 32768 else 64))
 
 
 def diagonal_blocks(log_a_bar: Tensor, c_bar: Tensor, size: int) -> Blocks:

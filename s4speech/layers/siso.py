@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s4speech.layers.chunk import (
-    BLOCK,
     Blocks,
     advance,
+    block_size,
     convolve_blocks,
     convolve_both,
     to_channels,
@@ -93,7 +93,7 @@ class SISO(StateSpaceLayer):
     def convolve(self, x: Tensor, rate: float) -> Tensor:
         """x (B, T, D) -> (B, T, D), in both directions if the layer has them."""
         t = x.shape[1]
-        size = min(BLOCK, t)
+        size = block_size(len(x), t)
         blocks = self.blocks(size, rate).with_skip(self.d)
         u = to_channels(F.pad(x, (0, 0, 0, -t % size)))
         y = convolve_both(u, blocks) if self.bidirectional else convolve_blocks(u, blocks)[0]
@@ -106,10 +106,11 @@ class SISO(StateSpaceLayer):
         with torch.autocast(x.device.type, enabled=False):
             u, hidden, t = to_channels(x), state.hidden.transpose(0, 1), x.shape[1]
             outputs = []
-            whole = t - t % BLOCK
+            size = block_size(len(x), t)
+            whole = t - t % size
             for part in (u[..., :whole], u[..., whole:]):  # the rest is one shorter block
                 if part.shape[-1]:
-                    blocks = self.blocks(min(BLOCK, part.shape[-1]), rate).with_skip(self.d)
+                    blocks = self.blocks(min(size, part.shape[-1]), rate).with_skip(self.d)
                     y, after = convolve_blocks(part, blocks, state=hidden)
                     assert after is not None  # a state was given
                     hidden = after
