@@ -54,7 +54,10 @@ class EncoderConfig(StrictModel):
 
 
 class S4DecoderConfig(StrictModel):
-    """The S4 decoder of Miyazaki et al. 2023: [SSM, cross-attention, feed-forward] x n_layers."""
+    """The S4 decoder of Miyazaki et al. 2023: [SSM, cross-attention, feed-forward] x n_layers.
+
+    kernel: s4d (init legs | inv | lin | real) or s4, the paper's (init legs | legt | fourier).
+    """
 
     type: Literal["s4"] = "s4"
     d_model: Positive = 512
@@ -63,10 +66,10 @@ class S4DecoderConfig(StrictModel):
     d_ff: Positive = 2048
     dropout: Probability = 0.1
     drop_path: Probability = 0.1
-    kernel: Literal["s4d"] = "s4d"
+    kernel: Literal["s4d", "s4"] = "s4d"
     d_state: Annotated[int, Field(gt=0, le=4096)] = 64
     n_ssm: Positive = 1
-    init: Literal["legs", "inv", "lin", "real"] = "legs"
+    init: Literal["legs", "inv", "lin", "real", "legt", "fourier"] = "legs"
     discretization: Literal["zoh", "bilinear"] = "bilinear"
     dt_min: PositiveFloat = 1e-3
     dt_max: PositiveFloat = 1e-1

@@ -25,6 +25,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
 DECODERS = {
     "s4": lambda: S4Decoder(11, 16, 2, 2, 32, d_state=8),
     "s4-legs64": lambda: S4Decoder(11, 16, 1, 4, 32, d_state=64, n_ssm=2, discretization="zoh"),
+    "s4-low-rank": lambda: S4Decoder(11, 16, 1, 2, 32, kernel="s4", d_state=8),
     "transformer": lambda: TransformerDecoder(11, 16, 2, 2, 32),
 }
 each_encoder = pytest.mark.parametrize("kind", ENCODERS)
@@ -359,5 +360,5 @@ def test_the_decoder_is_built_on_the_kernel_that_is_named(monkeypatch: pytest.Mo
     kinds = {kernel: S4Decoder(5, kernel=kernel, **sizes) for kernel in ("s4d", "other")}
     found = {k: type(d.layers[0].mixer.layer.layers[0]) for k, d in kinds.items()}  # type: ignore[union-attr,index]
     assert found == {"s4d": S4D, "other": Other}
-    with pytest.raises(ValueError, match=r"^kernel: got 'fourier', wanted one of s4d, other"):
+    with pytest.raises(ValueError, match=r"^kernel: got 'fourier', wanted one of s4d, s4, other"):
         S4Decoder(5, kernel="fourier", **sizes)

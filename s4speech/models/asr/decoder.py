@@ -10,7 +10,17 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from s4speech.layers import S4D, CausalAttention, Chain, FeedForward, GatedMix, Residual, State, select_rows
+from s4speech.layers import (
+    S4,
+    S4D,
+    CausalAttention,
+    Chain,
+    FeedForward,
+    GatedMix,
+    Residual,
+    State,
+    select_rows,
+)
 from s4speech.layers.attention import CrossAttention, Memory, sinusoids
 from s4speech.layers.block import DropPath
 from s4speech.layers.sequence import SequenceLayer, frozen_copy
@@ -90,7 +100,7 @@ def stack(decoder: Decoder) -> list[DecoderLayer]:
     return cast(list[DecoderLayer], list(decoder.layers))
 
 
-KERNELS: dict[str, Callable[..., SequenceLayer]] = {"s4d": S4D}
+KERNELS: dict[str, Callable[..., SequenceLayer]] = {"s4d": S4D, "s4": S4}
 
 
 def make_kernel(
