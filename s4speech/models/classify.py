@@ -63,7 +63,7 @@ class SequenceClassifier(nn.Module):
         never changes the result. rate: as in `SequenceLayer.forward`.
         Raises ValueError: a rate at which pooling would not take a whole number of frames.
         """
-        x = self.embed(inputs)
+        x = self.embed(normalize_level(inputs, lengths) if inputs.is_floating_point() else inputs)
         if self.positions:
             time = torch.arange(x.shape[1], device=x.device) * rate
             x = x + sinusoids(time, x.shape[-1]).to(x.dtype)
@@ -111,7 +111,8 @@ class M5Classifier(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor, rate: float = 1.0) -> Tensor:
         """inputs (B, T, 1), lengths (B,) -> (B, classes). Raises ValueError: T is too short for one frame."""
-        y: Tensor = self.output(masked_mean(self.features(inputs), self.features.out_lengths(lengths)))
+        features = self.features(normalize_level(inputs, lengths))
+        y: Tensor = self.output(masked_mean(features, self.features.out_lengths(lengths)))
         return y
 
 
@@ -145,6 +146,15 @@ def masked_pool(x: Tensor, lengths: Tensor, frames: int) -> tuple[Tensor, Tensor
     begin = torch.arange(total.shape[1], device=x.device) * frames
     count = (lengths.unsqueeze(1) - begin).clamp(1, frames)  # at least 1: padding
     return total / count.unsqueeze(-1).to(x.dtype), -(-lengths // frames)
+
+
+def normalize_level(wave: Tensor, lengths: Tensor) -> Tensor:
+    """wave (B, T, 1) with a root mean square of 1 over its valid samples; silence stays silent.
+
+    Speech at its own level, 0.05, is lost beside the bias of the first layer.
+    """
+    power = masked_mean(wave.square(), lengths).unsqueeze(1)
+    return wave / power.sqrt().clamp(min=1e-4)
 
 
 def masked_mean(x: Tensor, lengths: Tensor) -> Tensor:
