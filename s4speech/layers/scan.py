@@ -37,13 +37,13 @@ class _LinearScan(torch.autograd.Function):
         a, h, state = ctx.saved_tensors
         # the same recurrence backwards in time: g_t = grad_t + conj(a_{t+1}) g_{t+1}
         adjoint = a.conj().resolve_conj()
-        later = adjoint if a.dim() == 1 else F.pad(adjoint[:, 1:], (0, 0, 0, 1)).flip(1)
-        g = _scan(later, grad.flip(1), torch.zeros_like(state)).flip(1)
         previous = torch.cat([state.unsqueeze(1), h[:, :-1]], 1)
-        g_a = g * previous.conj()
         if a.dim() == 1:
-            g_a = g_a.sum((0, 1))
-        return g_a, g, g[:, 0] * adjoint[..., 0, :] if a.dim() == 3 else g[:, 0] * adjoint
+            g = _constant_scan(adjoint, grad, torch.zeros_like(state), reverse=True)
+            return (g * previous.conj()).sum((0, 1)), g, g[:, 0] * adjoint
+        later = F.pad(adjoint[:, 1:], (0, 0, 0, 1)).flip(1)
+        g = _scan(later, grad.flip(1), torch.zeros_like(state)).flip(1)
+        return g * previous.conj(), g, g[:, 0] * adjoint[:, 0]
 
 
 def _scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
@@ -68,17 +68,19 @@ def _scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
 CHUNK = 32
 
 
-def _constant_scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
-    """Inside a chunk a product with the powers of a, for each state variable."""
+def _constant_scan(a: Tensor, b: Tensor, state: Tensor, *, reverse: bool = False) -> Tensor:
+    """Inside a chunk a product with the powers of a, for each state. reverse: from the last frame on."""
     rows, t, p = b.shape
     size = min(CHUNK, t)
     chunks = F.pad(b, (0, 0, 0, -t % size)).view(-1, p).t().contiguous().view(p, -1, size)  # (P, B C, Q)
     powers = a.unsqueeze(-1).repeat(1, size).cumprod(-1)  # a^1 .. a^Q
-    h = chunks @ toeplitz(torch.cat([torch.ones_like(a).unsqueeze(-1), powers[:, :-1]], -1))
-    ends = h[..., -1].view(p, rows, -1)
+    within = toeplitz(torch.cat([torch.ones_like(a).unsqueeze(-1), powers[:, :-1]], -1))
+    h = chunks @ (within.mT if reverse else within)
+    ends = h[..., 0 if reverse else -1].view(p, rows, -1)
     carried, z, step = torch.empty_like(ends), state.t(), powers[:, -1:]
-    for c in range(ends.shape[-1]):
+    order = range(ends.shape[-1])
+    for c in reversed(order) if reverse else order:
         carried[..., c] = z
         z = torch.addcmul(ends[..., c], step, z)
-    h = torch.baddbmm(h, carried.view(p, -1, 1), powers.unsqueeze(1))
+    h = torch.baddbmm(h, carried.view(p, -1, 1), (powers.flip(-1) if reverse else powers).unsqueeze(1))
     return h.view(p, -1).t().contiguous().view(rows, -1, p)[:, :t]

@@ -83,9 +83,8 @@ class SISO(StateSpaceLayer):
         kind = x.device.type
         if torch.is_autocast_enabled(kind):
             x = x.to(torch.get_autocast_dtype(kind))
-        with torch.autocast(
-            kind, enabled=False
-        ):  # the matrices are made in float32, whatever the products are
+        # the matrices are made in float32, whatever the products are
+        with torch.autocast(kind, enabled=False):
             if lengths is not None:  # also if causal: padding may hold anything, even nan
                 x = x.masked_fill(~length_mask(lengths, x.shape[1]).unsqueeze(-1), 0.0)
             return self.convolve(x, rate)
