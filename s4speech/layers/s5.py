@@ -102,11 +102,12 @@ class S5(StateSpaceLayer):
             if lengths is not None:
                 mask = ~length_mask(lengths, u.shape[1])
                 u = u.masked_fill(mask.unsqueeze(-1), 0.0)
-                time_steps = None if time_steps is None else time_steps.masked_fill(mask, 1.0)
+                if time_steps is not None:  # the frame after the last wraps round to the first, see below
+                    time_steps = torch.where(mask, time_steps[:, :1], time_steps)
             start = u.new_zeros(len(u), self.d_state)
             y, _ = self._read(u, start, rate, time_steps, 0)
             if self.bidirectional:
-                # backwards, the time before a frame is the time after it
+                # backwards, the time before a frame is the time after it; the last frame has the first's
                 steps = None if time_steps is None else time_steps.roll(-1, 1).flip(1)
                 back, _ = self._read(u.flip(1), start, rate, steps, 1)
                 y = y + back.flip(1)

@@ -52,8 +52,8 @@ def _scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
     rows, t, p = b.shape
     size = math.isqrt(t - 1) + 1
     pad = (0, 0, 0, -t % size)
-    h = F.pad(b, pad).view(rows, -1, size, p).clone()
-    a = F.pad(a, pad).view(rows, -1, size, p)
+    h = F.pad(b, pad).reshape(rows, -1, size, p).clone()
+    a = F.pad(a, pad).reshape(rows, -1, size, p)
     for j in range(1, size):
         h[:, :, j].addcmul_(a[:, :, j], h[:, :, j - 1])
     decay = a.cumprod(2)  # from before a chunk to each of its frames
@@ -72,7 +72,7 @@ def _constant_scan(a: Tensor, b: Tensor, state: Tensor, *, reverse: bool = False
     """Inside a chunk a product with the powers of a, for each state. reverse: from the last frame on."""
     rows, t, p = b.shape
     size = min(CHUNK, t)
-    chunks = F.pad(b, (0, 0, 0, -t % size)).view(-1, p).t().contiguous().view(p, -1, size)  # (P, B C, Q)
+    chunks = F.pad(b, (0, 0, 0, -t % size)).reshape(-1, p).t().contiguous().view(p, -1, size)  # (P, B C, Q)
     powers = a.unsqueeze(-1).repeat(1, size).cumprod(-1)  # a^1 .. a^Q
     within = toeplitz(torch.cat([torch.ones_like(a).unsqueeze(-1), powers[:, :-1]], -1))
     h = chunks @ (within.mT if reverse else within)

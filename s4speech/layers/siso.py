@@ -176,14 +176,16 @@ class FrozenSISO(FrozenLayer):
 
 def check_ssm_options(d_model: int, n_ssm: int, discretization: str, dt_min: float, dt_max: float) -> None:
     """Raises ValueError naming the option that is out of its range."""
+    if d_model < 1:
+        raise ValueError(f"d_model: got {d_model}, wanted >= 1")
     if n_ssm < 1 or d_model % n_ssm:
         raise ValueError(f"n_ssm: got {n_ssm}, wanted a divisor of d_model {d_model}")
     if discretization not in DISCRETIZATIONS:
         raise ValueError(
             f"discretization: got {discretization!r}, wanted one of {', '.join(DISCRETIZATIONS)}"
         )
-    if not 0 < dt_min <= dt_max:
-        raise ValueError(f"dt_min, dt_max: got {dt_min}, {dt_max}, wanted 0 < dt_min <= dt_max")
+    if not 0 < dt_min <= dt_max < math.inf:
+        raise ValueError(f"dt_min, dt_max: got {dt_min}, {dt_max}, wanted 0 < dt_min <= dt_max, finite")
 
 
 def log_uniform(shape: tuple[int, ...], low: float, high: float) -> Tensor:
