@@ -116,13 +116,13 @@ def finished(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Exp
 
 @pytest.fixture
 def recipes_here(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run ``python -m recipes asr`` in this process: returns (exit code, standard output, standard error)."""
+    """Run ``python -m recipes`` in this process: returns (exit code, standard output, standard error)."""
     from recipes.__main__ import main
 
-    def run(*arguments: object) -> tuple[int, str, str]:
+    def run(*arguments: object, recipe: str = "asr") -> tuple[int, str, str]:
         capfd.readouterr()
         try:
-            code = main(["asr", *map(str, arguments)])
+            code = main([recipe, *map(str, arguments)])
         except SystemExit as end:  # wrong usage
             code = int(end.code or 0)
         captured = capfd.readouterr()

@@ -41,7 +41,7 @@ NO_VALUE = "-"
 
 
 class NaiveS4D(nn.Module):
-    """S4D by its equations (arXiv 2206.11893, eq. 4 and 5), with the parameters of an `S4D`, zero-order hold.
+    """S4D by its equations (arXiv 2206.11893, section 3), with the parameters of an `S4D`, zero-order hold.
 
     K_l = 2 Re sum_n C_n B_bar_n A_bar_n^l, all H N/2 L powers at once, then one FFT of length 2 L.
     """
@@ -147,22 +147,32 @@ def process_mb(key: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024 / 1e6
 
 
+M_MMAP_THRESHOLD = -3  # malloc.h
+
+
 def peak_mb(call: Callable[[], None], device: str) -> float | None:
     """What a call needs at its peak above what was there before it, megabytes; None: cannot be told here."""
-    call()  # what libraries allocate once
-    gc.collect()
     if device == "cuda":
+        call()  # what libraries allocate once
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         call()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return None
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory that the allocator keeps would hide the need
+    libc = ctypes.CDLL("libc.so.6")
+    # freed memory that the allocator keeps would hide the need, or be counted with it: for these two calls
+    # large arrays go straight back to the system
+    libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
+    call()  # what libraries allocate once
+    gc.collect()
+    libc.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM := VmRSS
     resident = process_mb("VmRSS")
     call()
-    return process_mb("VmHWM") - resident
+    peak = process_mb("VmHWM") - resident
+    libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+    return peak
 
 
 def free_mb(device: str) -> float:
@@ -178,15 +188,16 @@ def free_mb(device: str) -> float:
 
 def needed_mb(name: str, length: int, args: argparse.Namespace) -> float:
     """An upper estimate for the two that materialise H N/2 columns of complex numbers, else 0."""
-    if name == "naive":
-        return 5 * args.d_model * args.d_state / 2 * length * 8 / 1e6
+    modes = args.d_model * args.d_state / 2
+    if name == "naive":  # five times all powers, and the input with its spectra
+        return length * (5 * 8 * modes + 15 * 4 * args.batch * args.d_model) / 1e6
     if name == "S4 cauchy":  # complex128, 1024 frequencies at a time
-        return 12 * args.d_model * args.d_state / 2 * min(1024, length + 1) * 16 / 1e6
+        return 12 * 16 * modes * min(1024, length + 1) / 1e6
     return 0.0
 
 
 def state_after(frozen: FrozenLayer, batch: int, args: argparse.Namespace, frames: int) -> State:
-    """A state as after `frames` frames. Only attention's depends on how many; its cache is filled directly."""
+    """A state as after `frames` frames; only attention's knows how many, and its cache is filled directly."""
     state = frozen.init_state(batch)
     if isinstance(state, CausalAttentionState):
         cache = torch.randn(batch, frames, args.d_model, device=args.device)
@@ -256,7 +267,7 @@ class Bench:
         if needed > free:
             return f"it needs about {needed:.0f} MB and {free:.0f} are free"
         before, ms = self.last.get((name, dtype), (length, 0.0))
-        expected_s = ms / 1e3 * length / before
+        expected_s = ms / 1e3 * (length / before) ** (2 if name == "attention" else 1)
         if expected_s > self.args.limit_s:
             return f"a call takes about {expected_s:.0f} s (--limit-s {self.args.limit_s:g})"
         return ""
@@ -279,18 +290,18 @@ def cells(row: Row) -> list[str]:
 
 
 def aligned(texts: list[str]) -> str:
-    """The cells of a row in columns; 97 characters with both dtypes."""
+    """The cells of a row in columns; 99 characters with both dtypes."""
     frames, layer, *numbers = texts
     training = [f"{text:>{8 + at % 3 // 2}}" for at, text in enumerate(numbers[:-4])]
-    return f"{frames:>6}  {layer:<9}" + "".join([*training, *(f"{text:>7}" for text in numbers[-4:])])
+    return f"{frames:>6}  {layer:<9}" + "".join([*training, *(f"{text:>8}" for text in numbers[-4:])])
 
 
 def print_table(args: argparse.Namespace) -> None:
     """Measures and prints, row by row."""
     bench, per_batch = Bench(args), ["b 1", f"b {args.batch}"]
     print(
-        f"d_model {args.d_model}, N {args.d_state}, batch {args.batch}, blocks of {args.block}; "
-        f"{hardware(args)}; torch {torch.__version__}\n"
+        f"d_model {args.d_model}, N {args.d_state}, batch {args.batch}; {hardware(args)}; "
+        f"torch {torch.__version__}\n"
     )
     if args.markdown:
         training = [f"{dtype} {what}" for dtype in args.dtype for what in ("ms", "x S4D", "MB")]
@@ -299,7 +310,7 @@ def print_table(args: argparse.Namespace) -> None:
         print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     else:
         groups = "".join(f"{dtype + ', training':>25}" for dtype in args.dtype)
-        print(f"{'':17}{groups}{'step, us':>14}{f'{CHUNK} frames, us':>14}")
+        print(f"{'':17}{groups}{'step, us':>16}{f'{CHUNK} frames, us':>16}")
         print(aligned(["frames", "layer", *["ms", "x S4D", "MB"] * len(args.dtype), *per_batch * 2]))
     length = args.lengths[0]
     for row in bench.rows():
@@ -355,12 +366,11 @@ class OneLineParser(argparse.ArgumentParser):
 def check(args: argparse.Namespace) -> None:
     """Raises ValueError naming the option, what it was and what is wanted."""
     limits = {"threads": (1, 1024), "repeats": (1, 1000), "d_model": (4, 8192), "d_state": (2, 1024)}
-    limits |= {"batch": (1, 4096), "block": (1, 4096), "limit_s": (0.1, 86400)}
-    if args.steps is not None:
-        limits["steps"] = (10, 10**9)
+    limits |= {"batch": (1, 4096), "limit_s": (0.1, 86400)}
+    limits |= {"steps": (10, 10**9), "block": (1, 4096)}
     for name, (least, most) in limits.items():
         value = getattr(args, name)
-        if not least <= value <= most:
+        if value is not None and not least <= value <= most:
             raise ValueError(f"--{name.replace('_', '-')}: got {value}, wanted {least} to {most}")
     for length in args.lengths:
         if not 1 <= length <= 2**20:
@@ -399,14 +409,15 @@ def main(argv: list[str] | None = None) -> int:
     add("--d-model", type=int, default=256, help="channels (default 256)", **shown)
     add("--d-state", type=int, default=64, help="state variables (default 64)", **shown)
     add("--batch", type=int, default=8, help="sequences (default 8)", **shown)
-    add("--block", type=int, default=siso.BLOCK, help="frames of a block (default %(default)s)", **shown)
+    add("--block", type=int, help="frames of a block of S4D, DSS, S4 (default: as they choose)", **shown)
     add("--markdown", action="store_true", help="a table for a document")
     add("--steps", type=int, help="step S4D so often instead", **shown)
     args = parser.parse_args(argv)
     try:
         check(args)
         torch.set_num_threads(args.threads)
-        siso.BLOCK = args.block
+        if args.block is not None:
+            siso.block_size = lambda rows, frames: min(args.block, frames)
         print_table(args) if args.steps is None else print_steps(args)
     except ValueError as error:
         parser.error(str(error))

@@ -145,21 +145,24 @@ def toeplitz(taps: Tensor) -> Tensor:
     return F.pad(taps, (size - 1, 0)).unfold(-1, size, 1).flip(-2)
 
 
-def convolve_blocks(u: Tensor, blocks: Blocks, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """u (H, B, T) with T a multiple of Q, state (H, B, M) before it -> y (H, B, T), state after it.
+def diagonal_sums(matrix: Tensor) -> Tensor:
+    """matrix (H, Q, Q) -> (H, Q), element k the sum over j - i = k: the adjoint of `toeplitz`."""
+    h, size, _ = matrix.shape
+    upper = matrix.triu()
+    # with rows of Q + 1 elements a diagonal stands in a column; what wraps round is below the diagonal, so 0
+    sums = upper.as_strided((h, size - 1, size), (size * size, size + 1, 1)).sum(1)
+    sums[:, 0] += upper[:, -1, -1]
+    return sums
 
-    The state after it is None where one block is all there is and no state was given: nothing needs it.
-    """
-    h, b, t = u.shape
-    size = blocks.taps.shape[-1]
-    framed = u.reshape(h, -1, size)  # (H, B T / Q, Q)
-    local = framed @ toeplitz(blocks.taps[0]).to(u.dtype)
-    if t == size and state is None:
-        return local.view(h, b, t), None
-    inflow = _products(framed, blocks.drive).view(h, b, t // size, -1)
-    before, state = carry(inflow, blocks.transition, state)
-    y = torch.baddbmm(local, before.flatten(1, 2).to(u.dtype), blocks.readout[0].to(u.dtype))
-    return y.view(h, b, t), state
+
+def convolve_blocks(u: Tensor, blocks: Blocks, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """u (H, B, T), T a multiple of Q, state (H, B, M) before it (None: 0) -> y (H, B, T), state after it."""
+    h, b, _ = u.shape
+    if state is None:
+        state = blocks.drive.new_zeros(h, b, blocks.drive.shape[-1])
+    ahead = blocks._replace(taps=blocks.taps[:1], readout=blocks.readout[:1])
+    y, after = _Convolve.apply(u, *ahead, state, False)  # type: ignore[no-untyped-call]
+    return y, after
 
 
 def convolve_both(u: Tensor, blocks: Blocks) -> Tensor:
@@ -167,24 +170,94 @@ def convolve_both(u: Tensor, blocks: Blocks) -> Tensor:
 
     Backwards every matrix is turned round instead of the input, and the products of the two are one.
     """
-    h, b, t = u.shape
-    size = blocks.taps.shape[-1]
-    framed = u.reshape(h, -1, size)
-    local = framed @ (toeplitz(blocks.taps[0]) + toeplitz(blocks.taps[1]).mT).to(u.dtype)
-    if t == size:
-        return local.view(h, b, t)
-    both = torch.cat([blocks.drive, blocks.drive.flip(1)], -1)
-    ahead, back = _products(framed, both).view(h, b, t // size, -1).chunk(2, -1)
-    before, _ = carry(ahead, blocks.transition)
-    after, _ = carry(back.flip(2), blocks.transition)
-    states = torch.cat([before, after.flip(2)], -1).flatten(1, 2)
-    readout = torch.cat([blocks.readout[0], blocks.readout[1].flip(-1)], 1)
-    return torch.baddbmm(local, states.to(u.dtype), readout.to(u.dtype)).view(h, b, t)
+    h, b, _ = u.shape
+    state = blocks.drive.new_zeros(h, b, 2 * blocks.drive.shape[-1])
+    y: Tensor = _Convolve.apply(u, *blocks, state, True)[0]  # type: ignore[no-untyped-call]
+    return y
 
 
-def _products(framed: Tensor, drive: Tensor) -> Tensor:
-    """In the dtype of the input, the result in that of the state."""
-    return (framed @ drive.to(framed.dtype)).to(drive.dtype)
+class _Convolve(torch.autograd.Function):
+    """All of it with a backward pass of its own, so that no array of the size of u is kept or made twice.
+
+    Products are in the dtype of u, the carry in that of the state. both: M is doubled, forwards beside
+    backwards.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        taps: Tensor,
+        drive: Tensor,
+        readout: Tensor,
+        transition: Tensor,
+        state: Tensor,
+        both: bool,
+    ) -> tuple[Tensor, Tensor]:
+        local, inward, outward = products(Blocks(taps, drive, readout, transition), u.dtype, both)
+        framed = u.reshape(len(u), -1, local.shape[-1])
+        y, before, after = run_blocks(framed, local, inward, outward, transition, state, both)
+        ctx.save_for_backward(framed, taps, inward, outward, transition, before)
+        ctx.both = both
+        return y.view(u.shape), after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_y: Tensor, g_after: Tensor) -> tuple[Tensor | None, ...]:
+        framed, taps, inward, outward, transition, before = ctx.saved_tensors
+        both, wide = ctx.both, before.dtype
+        g_y = g_y.reshape(framed.shape)
+        g_local = (framed.mT @ g_y).to(wide)
+        g_taps = [diagonal_sums(g_local)] + ([diagonal_sums(g_local.mT)] if both else [])
+        del g_local
+        g_outward = (before.flatten(1, 2).to(g_y.dtype).mT @ g_y).to(wide)
+        g_before = (g_y @ outward.mT).to(wide).view(before.shape)
+        adjoint = transition.mT if transition.dim() == 3 else transition.conj().resolve_conj()
+        g_inflow, g_state = _carry(g_before, adjoint, g_after, both, reverse=True)
+        del g_before
+        g_transition = _transition_gradient(before, g_inflow, transition, both)
+        g_inflow = g_inflow.flatten(1, 2).to(g_y.dtype)
+        g_inward = (framed.mT @ g_inflow).to(wide)
+        g_u = None
+        if ctx.needs_input_grad[0]:
+            local = _local(taps, both).to(g_y.dtype)  # again: it is as large as all the other matrices
+            g_u = (g_y @ local.mT).baddbmm_(g_inflow, inward.mT).view(len(framed), before.shape[1], -1)
+        if both:
+            (drive, back), (readout, back_out) = g_inward.chunk(2, -1), g_outward.chunk(2, 1)
+            g_inward, g_readout = drive + back.flip(1), torch.stack([readout, back_out.flip(-1)])
+        else:
+            g_readout = g_outward.unsqueeze(0)
+        return g_u, torch.stack(g_taps), g_inward, g_readout, g_transition, g_state, None
+
+
+def _local(taps: Tensor, both: bool) -> Tensor:
+    return toeplitz(taps[0]) + toeplitz(taps[1]).mT if both else toeplitz(taps[0])
+
+
+def products(blocks: Blocks, dtype: torch.dtype, both: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """The three matrices that frames are multiplied with, in `dtype`: (H, Q, Q), (H, Q, M), (H, M, Q)."""
+    local, inward, outward = _local(blocks.taps, both), blocks.drive, blocks.readout[0]
+    if both:
+        inward = torch.cat([inward, inward.flip(1)], -1)
+        outward = torch.cat([outward, blocks.readout[1].flip(-1)], 1)
+    return local.to(dtype), inward.to(dtype), outward.to(dtype)
+
+
+def run_blocks(
+    framed: Tensor,
+    local: Tensor,
+    inward: Tensor,
+    outward: Tensor,
+    transition: Tensor,
+    state: Tensor,
+    both: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """framed (H, B C, Q), `products`, state (H, B, M) -> y (H, B C, Q), states before each block, after."""
+    h, b, m = state.shape
+    inflow = (framed @ inward).to(state.dtype).view(h, b, -1, m)
+    before, after = _carry(inflow, transition, state, both)
+    y = (framed @ local).baddbmm_(before.flatten(1, 2).to(framed.dtype), outward)
+    return y, before, after
 
 
 def advance(state: Tensor, transition: Tensor) -> Tensor:
@@ -196,41 +269,34 @@ def advance(state: Tensor, transition: Tensor) -> Tensor:
     return state * transition.unsqueeze(1)
 
 
-def carry(inflow: Tensor, transition: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """z_{c+1} = A z_c + inflow_c from z_0 = state (H, B, M), None: 0.
+def _carry(
+    inflow: Tensor, transition: Tensor, state: Tensor, both: bool, reverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """z_{c+1} = A z_c + inflow_c from z_0 = state: inflow (H, B, C, M) -> z_0 .. z_{C-1} (H, B, C, M), z_C.
 
-    inflow: (H, B, C, M) -> z_0 .. z_{C-1} (H, B, C, M) and z_C (H, B, M). It is a loop over blocks, with a
-    backward pass of its own: autograd would keep the intermediate results of each turn.
+    reverse: from the last block on. both: the second half of M in the other direction.
     """
-    if state is None:
-        state = inflow.new_zeros(*inflow.shape[:2], inflow.shape[-1])
-    before, after = _Carry.apply(inflow, transition, state)  # type: ignore[no-untyped-call]
-    return before, after
+    before = torch.empty_like(inflow)
+    half = inflow.shape[-1] // 2
+    parts = (slice(0, half), slice(half, None)) if both else (slice(None),)
+    ends = []
+    for part, backwards in zip(parts, (reverse, not reverse), strict=False):
+        z = state[..., part]
+        count = range(inflow.shape[2])
+        for c in reversed(count) if backwards else count:
+            before[:, :, c, part] = z
+            z = advance(z, transition).add_(inflow[:, :, c, part])
+        ends.append(z)
+    return before, torch.cat(ends, -1)
 
 
-class _Carry(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inflow: Tensor, transition: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        before = torch.empty_like(inflow)
-        for c in range(inflow.shape[2]):
-            before[:, :, c] = state
-            state = advance(state, transition).add_(inflow[:, :, c])
-        ctx.save_for_backward(before, transition)
-        return before, state.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g_before: Tensor, g_state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        before, transition = ctx.saved_tensors
-        adjoint = transition.mT if transition.dim() == 3 else transition.conj().resolve_conj()
-        g_inflow = torch.empty_like(before)
-        for c in reversed(range(before.shape[2])):
-            g_inflow[:, :, c] = g_state
-            g_state = advance(g_state, adjoint).add_(g_before[:, :, c])
-        if transition.dim() == 3:
-            g_transition = before.flatten(1, 2).mT @ g_inflow.flatten(1, 2)
-        elif transition.is_complex():
-            g_transition = (pairs(before).conj() * pairs(g_inflow)).sum((1, 2))
-        else:
-            g_transition = (before * g_inflow).sum((1, 2))
-        return g_inflow, g_transition, g_state
+def _transition_gradient(before: Tensor, g_inflow: Tensor, transition: Tensor, both: bool) -> Tensor:
+    if both:
+        halves = zip(before.chunk(2, -1), g_inflow.chunk(2, -1), strict=True)
+        ahead, back = (_transition_gradient(z, g, transition, False) for z, g in halves)
+        return ahead + back
+    if transition.dim() == 3:
+        return before.flatten(1, 2).mT @ g_inflow.flatten(1, 2)
+    if transition.is_complex():
+        return (pairs(before).conj() * pairs(g_inflow)).sum((1, 2))
+    return (before * g_inflow).sum((1, 2))

@@ -14,6 +14,8 @@ from s4speech.layers.chunk import (
     block_size,
     convolve_blocks,
     convolve_both,
+    products,
+    run_blocks,
     to_channels,
     to_frames,
 )
@@ -94,7 +96,8 @@ class SISO(StateSpaceLayer):
         t = x.shape[1]
         size = block_size(len(x), t)
         blocks = self.blocks(size, rate).with_skip(self.d)
-        u = to_channels(F.pad(x, (0, 0, 0, -t % size)))
+        pad = -t % size
+        u = to_channels(F.pad(x, (0, 0, 0, pad)) if pad else x)
         y = convolve_both(u, blocks) if self.bidirectional else convolve_blocks(u, blocks)[0]
         return to_frames(y)[:, :t]
 
@@ -110,9 +113,7 @@ class SISO(StateSpaceLayer):
             for part in (u[..., :whole], u[..., whole:]):  # the rest is one shorter block
                 if part.shape[-1]:
                     blocks = self.blocks(min(size, part.shape[-1]), rate).with_skip(self.d)
-                    y, after = convolve_blocks(part, blocks, state=hidden)
-                    assert after is not None  # a state was given
-                    hidden = after
+                    y, hidden = convolve_blocks(part, blocks, hidden)
                     outputs.append(y)
             return to_frames(torch.cat(outputs, -1)), SISOState(hidden.transpose(0, 1))
 
@@ -141,7 +142,10 @@ class FrozenSISO(FrozenLayer):
         self.feedthrough = one.taps[0, :, 0].clone()  # (H,)
         self.drive, self.transition = one.drive[:, 0].contiguous(), one.transition
         self.readout = one.readout[0, ..., 0].contiguous()  # (H, M)
-        self.many = many
+        self.many = [
+            (*(m.contiguous() for m in products(blocks, self.readout.dtype)), blocks.transition)
+            for blocks in many
+        ]
 
     def init_state(self, batch: int) -> SISOState:
         return SISOState(self.readout.new_zeros(batch, *self.readout.shape))
@@ -158,15 +162,14 @@ class FrozenSISO(FrozenLayer):
     @torch.inference_mode()
     def scan(self, x: Tensor, state: SISOState) -> tuple[Tensor, SISOState]:
         outputs, start, t = [], 0, x.shape[1]
-        u = x.permute(2, 0, 1)
-        for blocks in self.many:
-            size = blocks.taps.shape[-1]
-            end = start + (t - start) // size * size
+        for local, inward, outward, transition in self.many:
+            end = start + (t - start) // len(local[0]) * len(local[0])
             if end > start:
-                hidden = state.hidden.transpose(0, 1)
-                y, after = convolve_blocks(u[..., start:end], blocks, state=hidden)
-                assert after is not None  # a state was given
-                outputs.append(y.permute(1, 2, 0))
+                u = to_channels(x[:, start:end].to(local.dtype))
+                hidden = state.hidden.transpose(0, 1).contiguous()
+                framed = u.view(len(u), -1, len(local[0]))
+                y, _, after = run_blocks(framed, local, inward, outward, transition, hidden)
+                outputs.append(to_frames(y.view_as(u)))
                 state, start = SISOState(after.transpose(0, 1).contiguous()), end
         if start < t or t == 0:
             y, state = super().scan(x[:, start:], state)

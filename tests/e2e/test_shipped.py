@@ -1,5 +1,6 @@
 """What the repository ships: configurations that load and build, and documents whose commands exist."""
 
+import json
 import os
 import re
 import shlex
@@ -9,17 +10,21 @@ from pathlib import Path
 
 import pytest
 import typer
+from torch import nn
 
 from recipes.__main__ import RECIPES, make_parser
-from recipes.asr import STAGES
+from recipes import asr, classify
 from recipes.asr.config import ASRRecipe
+from recipes.classify.config import ClassifyRecipe
+from recipes.context import RecipeConfig
 from s4speech.cli.main import app
 from s4speech.config import load_config
-from s4speech.config.files import read_yaml
+from s4speech.config.files import merge, read_yaml
 from s4speech.models.asr.model import build_asr
+from s4speech.models.classify import build_classifier
 from tests.conftest import REPOSITORY, Experiment, run_command
 
-RECIPE_FILES = sorted(REPOSITORY.glob("egs/*/asr/*.yaml"))
+RECIPE_FILES = sorted(REPOSITORY.glob("egs/*/*/*.yaml"))
 PRESETS = sorted(REPOSITORY.glob("conf/**/*.yaml"))
 SCRIPTS = sorted(REPOSITORY.glob("egs/*/*/run.sh"))
 DOCUMENTS = [
@@ -30,8 +35,38 @@ DOCUMENTS = [
 ]
 
 
+CONFIGS: dict[str, type[RecipeConfig]] = {"asr": ASRRecipe, "classify": ClassifyRecipe}
+STAGES = {"asr": [one.name for one in asr.STAGES], "classify": [one.name for one in classify.STAGES]}
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(REPOSITORY))
+
+
+def recipe_of(path: Path) -> str:
+    """The recipe that the script in the folder of `path` runs."""
+    [found] = re.findall(r"^run_recipe (\w+)$", path.with_name("run.sh").read_text(), re.MULTILINE)
+    return str(found)
+
+
+def default_of(script: Path) -> str:
+    """The YAML that a script runs when it is not told."""
+    [*told] = re.findall(r"^default=(.+)$", script.read_text(), re.MULTILINE)
+    return str(told[0]) if told else "recipe.yaml"
+
+
+def parameters(path: Path) -> int:
+    """Of the model of a recipe."""
+    config = load_config(CONFIGS[recipe_of(path)], path)
+    match config:
+        case ASRRecipe():
+            size = config.tokenizer.vocab_size
+            model: nn.Module = build_asr(config.model.model_copy(update={"vocab_size": size}))
+        case ClassifyRecipe():
+            task = config.task
+            vocab_size = None if task.type == "speech_commands" else 16
+            model = build_classifier(config.model, 10, vocab_size, task.type in ("copy", "delay"))
+    return sum(p.numel() for p in model.parameters())
 
 
 def test_the_recipes_are_there() -> None:
@@ -39,33 +74,43 @@ def test_the_recipes_are_there() -> None:
         "egs/mini/asr/recipe.yaml",
         "egs/librispeech/asr/recipe.yaml",
         "egs/librispeech/asr/mini.yaml",
+        "egs/speech_commands/classify/recipe.yaml",
+        "egs/sequential/listops/recipe.yaml",
     }
-    assert {name(path) for path in SCRIPTS} >= {"egs/mini/asr/run.sh", "egs/librispeech/asr/run.sh"}
+    assert {path.parent for path in SCRIPTS} == {path.parent for path in RECIPE_FILES}
+    assert all(script.with_name(default_of(script)).is_file() for script in SCRIPTS)
+    assert {recipe_of(path) for path in RECIPE_FILES} == set(RECIPES) == set(CONFIGS)
 
 
 @pytest.mark.parametrize("path", RECIPE_FILES, ids=name)
 def test_a_recipe_loads_and_its_model_builds(path: Path) -> None:
-    config = load_config(ASRRecipe, path)
-    model = build_asr(config.model.model_copy(update={"vocab_size": config.tokenizer.vocab_size}))
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    millions = parameters(path) / 1e6
     if name(path) == "egs/librispeech/asr/recipe.yaml":
         assert millions == pytest.approx(113.2, rel=0.01)  # Miyazaki et al. 2023
     else:
         assert millions < 20  # trained on a CPU
 
 
+def test_the_compared_models_of_listops_are_of_one_size() -> None:
+    folder = REPOSITORY / "egs/sequential/listops"
+    ours, theirs = (parameters(folder / f"mini_{kind}.yaml") for kind in ("s4d", "transformer"))
+    assert ours == pytest.approx(theirs, rel=0.05)
+
+
 def test_every_recipe_has_its_own_place() -> None:
-    places = {path: load_config(ASRRecipe, path).exp_dir for path in RECIPE_FILES}
+    places = {path: load_config(CONFIGS[recipe_of(path)], path).exp_dir for path in RECIPE_FILES}
     assert len(set(places.values())) == len(places)
     assert all(place.startswith("exp/") for place in places.values())
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=name)
 def test_a_preset_has_known_keys_and_is_used(path: Path) -> None:
-    preset = read_yaml(path)
-    base = read_yaml(REPOSITORY / "egs/mini/asr/recipe.yaml")
-    assert ASRRecipe.model_validate(base | preset)
-    assert any(path.name in recipe.read_text() for recipe in RECIPE_FILES)
+    users = [recipe for recipe in RECIPE_FILES if f"conf/{path.parent.name}/{path.name}" in recipe.read_text()]
+    assert users
+    for recipe in users:  # recipe_of: the folder of a preset is named as its recipe
+        assert recipe_of(recipe) == path.parent.name
+        data = merge(read_yaml(recipe), read_yaml(path))
+        assert CONFIGS[path.parent.name].model_validate_json(json.dumps(data))
 
 
 def commands(path: Path) -> list[list[str]]:
@@ -114,6 +159,9 @@ def test_a_command_in_a_document_exists(path: Path, words: list[str]) -> None:
         "python -m recipes asr egs/none/asr/recipe.yaml",
         "python -m recipes asr egs/mini/asr/recipe.yaml train.momentum=1",
         "python -m recipes asr egs/mini/asr/recipe.yaml --stage bake",
+        "python -m recipes classify egs/sequential/copy/mini_s4d.yaml task.gab=9",
+        "python -m recipes classify egs/mini/asr/recipe.yaml",
+        "egs/sequential/copy/run.sh --stage decode",
         "python tools/none.py",
         "egs/mini/asr/walk.sh",
         "egs/librispeech/asr/run.sh --config none.yaml",
@@ -136,12 +184,12 @@ def check(words: list[str]) -> None:
     elif program.endswith(".sh"):
         script = REPOSITORY / program
         assert script.is_file() and os.access(script, os.X_OK), program
-        config = "recipe.yaml"
+        config = default_of(script)
         if "--config" in rest:
             at = rest.index("--config")
             config = rest[at + 1]
             rest = rest[:at] + rest[at + 2 :]
-        check_recipe(["asr", str(script.parent / config), *rest])
+        check_recipe([recipe_of(script), str(script.parent / config), *rest])
     elif rest[:2] == ["-m", "recipes"]:
         check_recipe(rest[2:])
     elif rest[:2] == ["-m", "s4speech"]:
@@ -176,9 +224,8 @@ def check_recipe(words: list[str]) -> None:
     assert options.recipe in RECIPES
     assert (REPOSITORY / options.config).is_file(), options.config
     shown = [one for one in options.overrides if one not in ("key=value", "...")]
-    load_config(ASRRecipe, REPOSITORY / options.config, shown)  # raises ValueError: an unknown key
-    stages = {stage.name for stage in STAGES} | {"NAME", None}
-    assert {options.stage, options.stop_stage} <= stages
+    load_config(CONFIGS[options.recipe], REPOSITORY / options.config, shown)  # raises ValueError: an unknown key
+    assert {options.stage, options.stop_stage} <= {*STAGES[options.recipe], "NAME", None}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
@@ -188,6 +235,7 @@ def test_a_script_has_no_error_and_passes_its_options_on(script: Path, tmp_path:
     copy = tmp_path / script.relative_to(REPOSITORY)
     copy.parent.mkdir(parents=True)
     copy.write_bytes(script.read_bytes())
+    (tmp_path / "egs" / "run.sh").write_bytes((REPOSITORY / "egs" / "run.sh").read_bytes())
     config = copy.with_name("other.yaml")
     config.write_text("")
     python = tmp_path / ".venv" / "bin" / "python"
@@ -196,7 +244,7 @@ def test_a_script_has_no_error_and_passes_its_options_on(script: Path, tmp_path:
     python.chmod(0o755)
     given = ["--stage", "train", "--stop-stage", "score", "train.lr=1", "package.data=two words"]
     for options, expected in (
-        ([], "recipe.yaml"),
+        ([], default_of(script)),
         (["--config", "other.yaml"], "other.yaml"),
         (["--config=other.yaml"], "other.yaml"),
     ):
@@ -207,7 +255,7 @@ def test_a_script_has_no_error_and_passes_its_options_on(script: Path, tmp_path:
         assert (done.returncode, done.stderr) == (0, "")
         place = str(config.relative_to(tmp_path).with_name(expected))
         called = done.stdout.splitlines()
-        assert str(["-m", "recipes", "asr", place, *given]) in called
+        assert str(["-m", "recipes", recipe_of(script), place, *given]) in called
         assert called[-1].endswith(str([place, *given])[1:])  # the demo's last words hear of them too
 
 

@@ -3,7 +3,8 @@
 Without a compiled kernel the published fallback forgot the conjugate half: the convolution trained one model
 and the recurrence decoded another (relative kernel error about 1). Its diagonal step for LegS with N = 64 in
 float32 was wrong by 0.37 to 0.51. Both hide in a fresh model of toy size; so here the parameters have moved,
-and the size and the precision are the published ones.
+and the size and the precision are the published ones. test_conjugate_half.py and test_diagonal_step.py have
+the two defects themselves.
 """
 
 import pytest
@@ -14,17 +15,24 @@ from s4speech.layers import S4D, Chain, GatedMix, Residual
 from s4speech.models.asr.decoder import S4Decoder
 from tests.oracles import ssm as oracle
 from tests.oracles.compare import close, frames
+from tests.oracles.variants import frozen_forms, variants
+
+# those that have a kernel; LSSL with all entries of A moved at this rate is unstable
+LAYERS = {
+    name: build
+    for name, build in variants(4, 64, [1]).items()
+    if not name.startswith(("s5", "lssl")) and "untied" not in name and "rank" not in name
+}
 
 
 def error(a: Tensor, b: Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-@pytest.mark.parametrize("discretization", ["zoh", "bilinear"])
-@pytest.mark.parametrize("init", ["legs", "inv", "lin", "real"])
-def test_they_are_one_model_after_training_steps(init: str, discretization: str) -> None:
+@pytest.mark.parametrize("name", LAYERS)
+def test_they_are_one_model_after_training_steps(name: str) -> None:
     torch.manual_seed(0)
-    ssm = S4D(4, 64, init, discretization=discretization)
+    ssm = LAYERS[name]()
     layer = Residual(Chain(ssm, GatedMix(4)))
     fresh = ssm.kernel(60).detach()
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.03)
@@ -36,14 +44,14 @@ def test_they_are_one_model_after_training_steps(init: str, discretization: str)
     with torch.no_grad():
         kernel, wanted = ssm.kernel(60)[0], layer(x)
         assert error(kernel, fresh[0]) > 0.1, "the training moved nothing"
-        frozen = ssm.freeze()
-        impulse, state = torch.zeros(1, 60, 4), frozen.init_state(1)
-        impulse[:, 0] = 1.0
-        response = []
-        for t in range(60):
-            y, state = frozen.step(impulse[:, t], state)
-            response.append(y[0] - impulse[0, t] * ssm.d)
-        assert error(torch.stack(response, 1), kernel) < 1e-4
+        for _, frozen in frozen_forms(ssm):
+            impulse, state = torch.zeros(1, 60, 4), frozen.init_state(1)
+            impulse[:, 0] = 1.0
+            response = []
+            for t in range(60):
+                y, state = frozen.step(impulse[:, t], state)
+                response.append(y[0] - impulse[0, t] * ssm.d)
+            assert error(torch.stack(response, 1), kernel) < 1e-4
         assert error(kernel.double(), oracle.kernel(ssm, 60)) < 1e-4
         y, _ = layer.freeze().scan(x, layer.freeze().init_state(4))
         close(y, wanted, 1e-4)

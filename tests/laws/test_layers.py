@@ -1,10 +1,12 @@
 """The laws of every sequence layer (s4speech/layers/sequence.py), one file for all of them."""
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,35 +14,32 @@ import torch
 from torch import Tensor, nn
 
 from s4speech.layers import (
+    DSS,
+    LSSL,
+    S4,
     S4D,
+    S5,
     CausalAttention,
     CausalConv,
     Chain,
     FeedForward,
-    FrozenLayer,
     GatedMix,
     Residual,
     SequenceLayer,
-    State,
+    StateSpaceLayer,
     cat_rows,
     select_rows,
     split_rows,
     where_rows,
 )
-from s4speech.layers.hippo import INITS
-from s4speech.layers.ssm import DISCRETIZATIONS
-from tests.oracles.compare import TOLERANCE, close, frames
+from tests.oracles.compare import TOLERANCE, close, frames, scans, steps
+from tests.oracles.variants import trained, variants
 
 D = 4
-OPTIONS = itertools.product(INITS, DISCRETIZATIONS, (1, 2, D))
 RATES = (0.5, 1.0, 2.0)
 
-LAYERS: dict[str, Callable[[], SequenceLayer]] = {
-    f"s4d-{init}-{method}-n_ssm{n_ssm}": lambda init=init, method=method, n_ssm=n_ssm: S4D(
-        D, 8, init, n_ssm=n_ssm, discretization=method
-    )
-    for init, method, n_ssm in OPTIONS
-} | {
+# shared state matrices (1 < n_ssm < D); test_ssm.py has the other numbers of them
+LAYERS: dict[str, Callable[[], SequenceLayer]] = variants(D, 8, [2]) | {
     "attention": lambda: CausalAttention(D, 2),
     "attention-window1": lambda: CausalAttention(D, 2, window=1),
     "attention-window5": lambda: CausalAttention(D, 2, window=5),
@@ -57,35 +56,18 @@ LAYERS: dict[str, Callable[[], SequenceLayer]] = {
         Residual(FeedForward(D, 8)),
         Residual(CausalConv(D, 5)),
         Residual(Chain(S4D(D, 8, "inv", n_ssm=2), GatedMix(D))),
+        Residual(Chain(S4(D, 8, "legt"), DSS(D, 8), S5(D, 8))),
         Residual(Chain(CausalAttention(D, 2), CausalAttention(D, 2, window=4))),
     ),
 }  # fmt: skip
 
 
 def make(name: str, dtype: torch.dtype = torch.float64) -> SequenceLayer:
-    torch.manual_seed(0)
-    layer = LAYERS[name]().to(dtype)
-    with torch.no_grad():  # away from the special values of a fresh layer: norms of 1, equal eigenvalues
-        for p in layer.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return layer.eval()
+    return trained(LAYERS[name], dtype).eval()
 
 
-def steps(frozen: FrozenLayer, x: Tensor, state: State) -> tuple[Tensor, State]:
-    outputs = []
-    for t in range(x.shape[1]):
-        y, state = frozen.step(x[:, t], state)
-        outputs.append(y)
-    return torch.stack(outputs, 1), state
-
-
-def scans(frozen: FrozenLayer, x: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
-    assert sum(sizes) == x.shape[1]
-    outputs = []
-    for chunk in x.split(sizes, 1):
-        y, state = frozen.scan(chunk, state)
-        outputs.append(y)
-    return torch.cat(outputs, 1), state
+def knows_time(layer: SequenceLayer) -> bool:
+    return any(isinstance(part, StateSpaceLayer) for part in layer.modules())
 
 
 def cuts(total: int) -> Iterator[list[int]]:
@@ -119,7 +101,7 @@ each_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @each_dtype
 def test_forward_is_step_is_scan_under_any_chunking(name: str, dtype: torch.dtype) -> None:
     layer, x = make(name, dtype), frames(2, 41, D, dtype=dtype)
-    for rate in RATES if "s4" in name or name == "stack" else (1.0,):
+    for rate in RATES if knows_time(layer) else (1.0,):
         with torch.no_grad():
             wanted = layer(x, rate=rate)
         frozen = layer.train().freeze(rate)
@@ -145,7 +127,7 @@ def test_the_rate_is_another_layer_only_for_layers_that_know_time(name: str) -> 
     layer, x = make(name), frames(1, 20, D)
     with torch.no_grad():
         changed = not torch.allclose(layer(x), layer(x, rate=2.0))
-    assert changed == ("s4" in name or name == "stack")
+    assert changed == knows_time(layer)
 
 
 @each_layer
@@ -284,28 +266,65 @@ def test_gradcheck_of_compositions(name: str) -> None:
     assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
 
 
+Options = dict[str, object]
+ALL: dict[str, Options] = {  # refused by every state space layer
+    "d_state: got 0": {"d_state": 0},
+    "d_state: got -2": {"d_state": -2},
+    "init: got 'hippo'": {"init": "hippo"},
+    "discretization: got 'euler'": {"discretization": "euler"},
+    "dt_min, dt_max: got 0.1, 0.01": {"dt_min": 0.1, "dt_max": 0.01},
+    "dt_min, dt_max: got 0.0, 0.1": {"dt_min": 0.0},
+    "dt_min, dt_max: got nan, 0.1": {"dt_min": math.nan},
+    "dt_min, dt_max: got 0.001, inf": {"dt_max": math.inf},
+    "d_model: got 0": {"d_model": 0},
+}
+SHARED: dict[str, Options] = {"n_ssm: got 3": {"n_ssm": 3}, "n_ssm: got 0": {"n_ssm": 0}}
+ODD: dict[str, Options] = {"d_state: got 7": {"d_state": 7}}
+OWN: dict[type[StateSpaceLayer], dict[str, Options]] = {
+    S4D: SHARED | ODD | {
+        "init: got 'fourier'": {"init": "fourier"},
+        "d_state: got 0, wanted >= 1": {"d_state": 0, "init": "real"},
+    },
+    DSS: SHARED | ODD | {
+        "init: got 'real'": {"init": "real"},
+        "init: got 'legt'": {"init": "legt"},
+        "normalization: got 'sum'": {"normalization": "sum"},
+        "norm_length: got 0": {"norm_length": 0},
+    },
+    LSSL: SHARED | {"d_state: got 7": {"d_state": 7, "init": "fourier"}, "init: got 'inv'": {"init": "inv"}},
+    S4: SHARED | ODD | {
+        "init: got 'inv'": {"init": "inv"},
+        "rank: got 0": {"rank": 0},
+        "rank: got 1": {"rank": 1, "init": "legt"},
+        "rank: got 9": {"rank": 9},
+        "mode: got 'fft'": {"mode": "fft"},
+        "mode: got 'cauchy'": {"mode": "cauchy", "discretization": "zoh"},
+    },
+    S5: ODD | {
+        "init: got 'legt'": {"init": "legt"},
+        "n_blocks: got 3": {"n_blocks": 3},
+        "n_blocks: got 0": {"n_blocks": 0},
+    },
+}  # fmt: skip
 INVALID: list[tuple[str, Callable[[], object]]] = [
-    ("init: got 'fourier'", lambda: S4D(D, 8, "fourier")),
-    ("d_state: got 7", lambda: S4D(D, 7)),
-    ("d_state: got 0", lambda: S4D(D, 0)),
-    ("d_state: got 0", lambda: S4D(D, 0, "real")),
-    ("n_ssm: got 3", lambda: S4D(D, 8, n_ssm=3)),
-    ("n_ssm: got 0", lambda: S4D(D, 8, n_ssm=0)),
-    ("discretization: got 'euler'", lambda: S4D(D, 8, discretization="euler")),
-    ("dt_min, dt_max: got 0.1, 0.01", lambda: S4D(D, 8, dt_min=0.1, dt_max=0.01)),
-    ("dt_min, dt_max: got 0.0, 0.1", lambda: S4D(D, 8, dt_min=0.0)),
+    (message, partial(kind, **{"d_model": D, "d_state": 8} | options))
+    for kind, own in OWN.items()
+    for message, options in (ALL | own).items()
+    if (kind, message) != (DSS, "discretization: got 'euler'")  # it has no such option
+]
+INVALID += [
+    ("step: got 'diagonal'", lambda: S4(D, 8).freeze(step="diagonal")),
+    ("step: got 'linear'", lambda: S4(D, 8, discretization="zoh").freeze(step="linear")),
     ("n_heads: got 3", lambda: CausalAttention(D, 3)),
     ("n_heads: got 0", lambda: CausalAttention(D, 0)),
     ("window: got 0", lambda: CausalAttention(D, 2, window=0)),
     ("kernel_size: got 0", lambda: CausalConv(D, 0)),
     ("Chain needs at least one layer", lambda: Chain()),
     ("d_model: got 6", lambda: Chain(GatedMix(4), GatedMix(6))),
-    ("rate: got 0.0", lambda: S4D(D, 8).freeze(0.0)),
-    ("rate: got -1.0", lambda: S4D(D, 8)(torch.zeros(1, 2, D), rate=-1.0)),
 ]
 
 
-@pytest.mark.parametrize("message, build", INVALID, ids=[m for m, _ in INVALID])
+@pytest.mark.parametrize("message, build", INVALID)
 def test_an_invalid_option_is_named(message: str, build: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         build()

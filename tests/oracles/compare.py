@@ -1,7 +1,9 @@
-"""Comparing sequences, and making them."""
+"""Making sequences, running layers over them, comparing."""
 
 import torch
 from torch import Tensor
+
+from s4speech.layers import FrozenLayer, State
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}  # relative, of the laws
 
@@ -18,3 +20,22 @@ def close(got: Tensor, wanted: Tensor, tolerance: float) -> None:
         scale = max(float(wanted.detach().abs().max()), 1e-30)
         error = float((got.detach().double() - wanted.detach().double()).abs().max()) / scale
         assert error <= tolerance, f"relative error {error:.1e}"
+
+
+def steps(frozen: FrozenLayer, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """x (B, T, D), T > 0, frame by frame."""
+    outputs = []
+    for t in range(x.shape[1]):
+        y, state = frozen.step(x[:, t], state)
+        outputs.append(y)
+    return torch.stack(outputs, 1), state
+
+
+def scans(frozen: FrozenLayer, x: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
+    """x (B, T, D) in chunks of these sizes."""
+    assert sum(sizes) == x.shape[1]
+    outputs = []
+    for chunk in x.split(sizes, 1):
+        y, state = frozen.scan(chunk, state)
+        outputs.append(y)
+    return torch.cat(outputs, 1), state

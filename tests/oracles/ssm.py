@@ -1,4 +1,4 @@
-"""Oracle of the state space layers: dense complex128 matrices, discretised by the book, stepped frame by frame.
+"""Oracle of the state space layers: dense complex128 matrices, discretised by the book, stepped in a loop.
 
 It reads the parameters of a layer and calls none of its methods, nor anything else of s4speech. A layer that
 keeps one half z of a real state has the whole of it here, [z, conj z], so nothing is "2 Re".
@@ -6,12 +6,13 @@ keeps one half z of a real state has the whole of it here, [z, conj z], so nothi
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from s4speech.layers import DSS, LSSL, S4, S4D, S5, StateSpaceLayer
+from s4speech.layers import DSS, LSSL, S4, S5, StateSpaceLayer
 
 
 class System(NamedTuple):
@@ -56,7 +57,9 @@ def system(layer: StateSpaceLayer) -> System:
         else:
             a = torch.diag_embed(diagonal(layer, p))
             b = torch.ones(a.shape[:2])
-        found = System(a[channels], b[channels, :, None], c.unsqueeze(-2), dt.expand(-1, c.shape[-1])[..., None])
+        found = System(
+            a[channels], b[channels, :, None], c.unsqueeze(-2), dt.expand(-1, c.shape[-1])[..., None]
+        )
     return System(*(matrix.to(torch.complex128) for matrix in found))
 
 
@@ -79,11 +82,27 @@ def discrete(a: Tensor, b: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Ten
     if method == "zoh":
         augmented = torch.zeros(*a.shape[:-2], n + inputs, n + inputs, dtype=a.dtype)
         augmented[..., :n, :n], augmented[..., :n, n:] = a, b
-        power = torch.matrix_exp(augmented)
+        power = exponential(augmented)
         return power[..., :n, :n], power[..., :n, n:]
     assert method == "bilinear"
     one = torch.eye(n, dtype=a.dtype)
     return torch.linalg.solve(one - a / 2, one + a / 2), torch.linalg.solve(one - a / 2, b)
+
+
+def exponential(matrix: Tensor) -> Tensor:
+    """By Taylor's series of matrix / 2^k, squared k times.
+
+    torch.matrix_exp of one matrix alone is wrong by up to 1e-9 in float64 (pytorch issue 196592).
+    """
+    squarings = max(0, math.ceil(math.log2(float(matrix.abs().sum(-1).max()) + 1e-300)) + 1)
+    matrix = matrix / 2**squarings  # norm <= 1/2
+    term = total = torch.eye(matrix.shape[-1], dtype=matrix.dtype).expand_as(matrix)
+    for k in range(1, 16):  # 2^-16 / 16! < 1e-18
+        term = term @ matrix / k
+        total = total + term
+    for _ in range(squarings):
+        total = total @ total
+    return total
 
 
 def step_through(layer: StateSpaceLayer, x: Tensor, steps: Tensor, direction: int) -> Tensor:
@@ -136,7 +155,7 @@ def run(layer: StateSpaceLayer, x: Tensor, rate: float = 1.0, time_steps: Tensor
     steps = torch.tensor([[rate]]).double() if time_steps is None else rate * time_steps.double()
     y = respond(layer, x, steps, 0)
     if layer.bidirectional:
-        # backwards, the time before a frame is the time after it; before its first, the last, is time_steps[0]
+        # backwards, the time before a frame is the time after it; the last frame has the first's
         back = steps if time_steps is None else torch.cat([steps[:, 1:], steps[:, :1]], 1).flip(1)
         y = y + respond(layer, x.flip(1), back, 1).flip(1)
     return y + x * layer.d.detach().double()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import torch
 
-from s4speech.layers import DSS, LSSL, S4, S4D, S5, FrozenLayer, StateSpaceLayer
+from s4speech.layers import DSS, LSSL, S4, S4D, S5, FrozenLayer, SequenceLayer, StateSpaceLayer
 from s4speech.layers.dss import NORMALIZATIONS
 from s4speech.layers.hippo import HIPPOS, INITS
 from s4speech.layers.s4 import MODES, STEPS
 from s4speech.layers.ssm import DISCRETIZATIONS
 
-Build = Callable[..., StateSpaceLayer]  # of the options that no name has: bidirectional
+L = TypeVar("L", bound=SequenceLayer)
+Build = Callable[..., StateSpaceLayer]  # of the options that are in no name: bidirectional
 
 
 def variants(d_model: int, d_state: int, n_ssm: list[int]) -> dict[str, Build]:
@@ -41,8 +43,8 @@ def variants(d_model: int, d_state: int, n_ssm: list[int]) -> dict[str, Build]:
     return dict(sorted(found.items()))
 
 
-def trained(build: Build, dtype: torch.dtype = torch.float64, **options: object) -> StateSpaceLayer:
-    """A layer away from the special values of a fresh one (equal eigenvalues, equal B), the same every time."""
+def trained(build: Callable[..., L], dtype: torch.dtype = torch.float64, **options: object) -> L:
+    """A layer away from the special values of a fresh one (norms of 1, equal A), the same every time."""
     torch.manual_seed(0)
     layer = build(**options).to(dtype)
     with torch.no_grad():

@@ -220,7 +220,11 @@ def test_a_layer_that_sees_the_future_has_no_state(layer: Any) -> None:
         (parse({"type": "m5"}), {"vocab_size": 7}, "type: got m5, wanted sequence"),
         (model_config(s4d(n_ssm=3)), {}, "n_ssm: got 3, wanted a divisor of d_model 4"),
         (model_config({"type": "attention", "n_heads": 3}), {}, "n_heads: got 3"),
-        (model_config({"type": "attention", "n_heads": 1}, stages=[{"d_model": 3, "n_layers": 1}]), {}, "d_model"),
+        (
+            model_config({"type": "attention", "n_heads": 1}, stages=[{"d_model": 3, "n_layers": 1}]),
+            {},
+            "d_model",
+        ),
         (
             model_config({"type": "lstm", "bidirectional": True}, stages=[{"d_model": 3, "n_layers": 1}]),
             {},
@@ -228,7 +232,9 @@ def test_a_layer_that_sees_the_future_has_no_state(layer: Any) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(config: ClassifierConfig, options: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused(
+    config: ClassifierConfig, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         build_classifier(config, 3, **options)
 
