@@ -49,6 +49,7 @@ STAGES: tuple[Stage[ASRContext], ...] = (
         inputs=_initial_weights,
         check=ASRContext.check_trainer,
         kept="checkpoints/last.ckpt",
+        version=2,  # the parameters of S4D have other shapes since 1
     ),
     Stage("average", average, needs=("prepare", "tokenizer", "train")),
     Stage(

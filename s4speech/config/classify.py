@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from s4speech.config.asr import Layers, NotNegative, NotNegativeFloat, Positive, PositiveFloat, Probability
 from s4speech.config.base import StrictModel
@@ -11,6 +11,7 @@ from s4speech.config.train import Epochs, Seed, TrainerConfig
 
 Percentage = Annotated[float, Field(ge=0, le=100)]
 Decibels = Annotated[float, Field(ge=-100, le=100)]
+Symbols = Annotated[int, Field(ge=2)]
 
 
 class StageConfig(StrictModel):
@@ -70,6 +71,13 @@ class AugmentConfig(StrictModel):
     noise_probability: Annotated[float, Field(ge=0, le=1)] = 0.8
     snr_db: tuple[Decibels, Decibels] = (5.0, 30.0)
 
+    @field_validator("snr_db")
+    @classmethod
+    def _low_to_high(cls, snr_db: tuple[float, float]) -> tuple[float, float]:
+        if snr_db[0] > snr_db[1]:
+            raise ValueError("wanted the lower one first")
+        return snr_db
+
 
 class SpeechCommandsConfig(StrictModel):
     """One word in one second (Warden 2018); see `s4speech.data.speech_commands`.
@@ -88,6 +96,13 @@ class SpeechCommandsConfig(StrictModel):
     test_rates: Annotated[list[Positive], Field(min_length=1)] = [16000, 8000]
     augment: AugmentConfig | None = None
     cache: bool = True
+
+    @field_validator("test_rates")
+    @classmethod
+    def _each_once(cls, test_rates: list[int]) -> list[int]:
+        if len(set(test_rates)) < len(test_rates):
+            raise ValueError("wanted each rate once")
+        return test_rates
 
 
 class GeneratedConfig(StrictModel):
@@ -108,12 +123,20 @@ class ListOpsConfig(GeneratedConfig):
     max_depth: Positive = 10
     max_args: Positive = 10
 
+    @model_validator(mode="after")
+    def _some_length(self) -> "ListOpsConfig":
+        if self.min_length > self.max_length:
+            raise ValueError(
+                f"min_length: got {self.min_length}, wanted at most max_length {self.max_length}"
+            )
+        return self
+
 
 class CopyConfig(GeneratedConfig):
     """Repeat `tokens` random symbols after a gap of `gap` frames."""
 
     type: Literal["copy"]
-    symbols: Positive = 8
+    symbols: Symbols = 8
     tokens: Positive = 10
     gap: NotNegative = 100
 
@@ -122,9 +145,15 @@ class DelayConfig(GeneratedConfig):
     """Every symbol of `length` again `delay` frames later."""
 
     type: Literal["delay"]
-    symbols: Positive = 8
+    symbols: Symbols = 8
     delay: NotNegative = 100
     length: Positive = 500
+
+    @model_validator(mode="after")
+    def _something_to_answer(self) -> "DelayConfig":
+        if self.delay >= self.length:
+            raise ValueError(f"delay: got {self.delay}, wanted less than length {self.length}")
+        return self
 
 
 TaskConfig = Annotated[

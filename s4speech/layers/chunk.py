@@ -204,6 +204,11 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g_y: Tensor, g_after: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(g_y.device.type, enabled=False):
+            return _Convolve._gradients(ctx, g_y, g_after)
+
+    @staticmethod
+    def _gradients(ctx: Any, g_y: Tensor, g_after: Tensor) -> tuple[Tensor | None, ...]:
         framed, taps, inward, outward, transition, before = ctx.saved_tensors
         both, wide = ctx.both, before.dtype
         g_y = g_y.reshape(framed.shape)

@@ -18,8 +18,8 @@ class DSS(DiagonalSISO):
     softmax (DSS-softmax: real parts free; each row e^{lambda dt l} of the kernel is divided by its sum over
     the first `norm_length` frames, L in the paper: the length of the training sequences. It is a constant
     of the layer here, so that a kernel does not depend on how much is heard; at another `rate` it is the
-    same time). init: legs (the paper's Skew-HiPPO) | inv | lin. Other options as in `S4D`. Raises
-    ValueError naming the option.
+    same time). What grows by more than e^87 over norm_length is beyond float32. init: legs (the paper's
+    Skew-HiPPO) | inv | lin. Other options as in `S4D`. Raises ValueError naming the option.
     """
 
     def __init__(
@@ -69,6 +69,10 @@ class DSS(DiagonalSISO):
         a = self.per_channel(torch.complex(self.a_real if softmax else -self.a_real.exp(), self.a_imag))
         log_a_bar, b_bar = discretize(a, self.step_sizes(rate), "zoh")
         if softmax:  # B = 1 / (e^{L lambda dt} - 1), proposition 1 (b)
-            denominator = torch.expm1(a * self.step_sizes(1.0) * self.norm_length)
-            b_bar = b_bar * denominator.conj() / (denominator.abs().square() + EPSILON)
+            total = a * self.step_sizes(1.0) * self.norm_length
+            growing = total.real > 0
+            falling = torch.where(growing, -total, total)  # 1 / (e^s - 1) = -e^{-s} / (e^{-s} - 1)
+            denominator = torch.expm1(falling)
+            reciprocal = denominator.conj() / (denominator.abs().square() + EPSILON)
+            b_bar = b_bar * torch.where(growing, -torch.exp(falling) * reciprocal, reciprocal)
         return log_a_bar, 2 * torch.view_as_complex(self.c) * b_bar

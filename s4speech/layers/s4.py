@@ -23,7 +23,8 @@ EXTRA_RANK_SCALE = 1e-3
 
 
 class S4(DenseSISO):
-    """A = Lambda - P P^* in conjugate pairs, the HiPPO matrices exactly. Mixing channels is the block's work.
+    """A = Lambda - P P^* in conjugate pairs, starting from the HiPPO matrices. Mixing channels is the
+    block's work.
 
     d_state: N, even. init: legs | legt | fourier. rank: of the low-rank part; None: what the init needs
     (legt: 2, the others: 1); more columns start near 0. mode: how the parallel form is computed: chunked,

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from s4speech.layers.hippo import diagonal_init, dplr
 from s4speech.layers.scan import linear_scan
-from s4speech.layers.sequence import FrozenLayer, StateSpaceLayer, length_mask
+from s4speech.layers.sequence import (
+    FrozenLayer,
+    StateSpaceLayer,
+    check_rate,
+    check_rows,
+    length_mask,
+    recurrent,
+)
 from s4speech.layers.siso import check_ssm_options, log_uniform
 from s4speech.layers.ssm import discretize, pairs, realify
 
@@ -27,7 +34,7 @@ class S5(StateSpaceLayer):
     states of the reversed input; such a layer has no state. Raises ValueError naming the option.
 
     `time_steps` (B, T): the time since the frame before, as a multiple of the trained step, for irregular
-    samples (section 4.3 of the paper).
+    samples (the paper, on irregular sampling).
     """
 
     def __init__(
@@ -74,9 +81,8 @@ class S5(StateSpaceLayer):
         return [p for p in (self.log_a_real, self.a_imag, self.b, self.log_dt) if p is not None]
 
     def continuous(self, rate: float) -> tuple[Tensor, Tensor]:
-        """A (modes,) complex, dt times rate (modes,) or (1,). Raises ValueError unless rate > 0."""
-        if not rate > 0:
-            raise ValueError(f"rate: got {rate}, wanted > 0")
+        """A (modes,) complex, dt times rate (modes,) or (1,). Raises ValueError unless 0 < rate < inf."""
+        check_rate(rate)
         real = -torch.exp(self.log_a_real)
         imag = torch.zeros_like(real) if self.a_imag is None else self.a_imag
         return torch.complex(real, imag), torch.exp(self.log_dt) * rate
@@ -117,6 +123,7 @@ class S5(StateSpaceLayer):
         self, x: Tensor, state: S5State, rate: float = 1.0, time_steps: Tensor | None = None
     ) -> tuple[Tensor, S5State]:
         self._check_causal()
+        check_rows(x, state.hidden, self.d_model)
         with torch.autocast(x.device.type, enabled=False):
             u = x.to(self.d.dtype)
             y, hidden = self._read(u, state.hidden, rate, time_steps, 0)
@@ -155,10 +162,16 @@ class Constants(NamedTuple):
 
 
 def run(u: Tensor, hidden: Tensor, constants: Constants, time_steps: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The recurrence over u (B, T, D) from hidden (B, N) -> C x (B, T, D), hidden after it."""
+    """The recurrence over u (B, T, D) from hidden (B, N) -> C x (B, T, D), hidden after it.
+
+    Raises ValueError: time_steps of another shape than (B, T), or not all of them > 0.
+    """
     a, dt, b, c, discretization, paired = constants
     if time_steps is not None:
-        dt = dt * time_steps.unsqueeze(-1)  # (B, T, modes)
+        if time_steps.shape != u.shape[:2] or not bool((time_steps > 0).all()):
+            wanted = f"{tuple(u.shape[:2])}, all > 0"
+            raise ValueError(f"time_steps: got shape {tuple(time_steps.shape)}, wanted {wanted}")
+        dt = dt * time_steps.to(dt.dtype).unsqueeze(-1)  # (B, T, modes)
     log_a_bar, scale = discretize(a, dt, discretization)
     a_bar = torch.exp(log_a_bar)
     if not paired:
@@ -171,7 +184,8 @@ def run(u: Tensor, hidden: Tensor, constants: Constants, time_steps: Tensor | No
         drive = (pairs(drive) if paired else drive) * scale
     h = linear_scan(a_bar, drive, pairs(hidden) if paired else hidden)
     h = realify(h) if paired else h
-    return h @ c, (h[:, -1] if h.shape[1] else hidden)
+    # not a view, which would keep all of h
+    return h @ c, (h[:, -1].clone() if h.shape[1] else hidden)
 
 
 class FrozenS5(FrozenLayer):
@@ -187,9 +201,11 @@ class FrozenS5(FrozenLayer):
     def init_state(self, batch: int) -> S5State:
         return S5State(self.d.new_zeros(batch, self.constants.b.shape[1]))
 
-    @torch.inference_mode()
+    @recurrent
     def step(self, x: Tensor, state: S5State, time_steps: Tensor | None = None) -> tuple[Tensor, S5State]:
         """time_steps: (B,), the time before this frame."""
+        check_rows(x, state.hidden, len(self.d))
+        x = x.to(self.d.dtype)
         if time_steps is not None:
             y, state = self.scan(x.unsqueeze(1), state, time_steps.unsqueeze(1))
             return y.squeeze(1), state
@@ -201,8 +217,10 @@ class FrozenS5(FrozenLayer):
             hidden = torch.addcmul(drive * self.scale, state.hidden, self.a_bar)
         return torch.addmm(x * self.d, hidden, self.constants.c), S5State(hidden)
 
-    @torch.inference_mode()
+    @recurrent
     def scan(self, x: Tensor, state: S5State, time_steps: Tensor | None = None) -> tuple[Tensor, S5State]:
         """time_steps: (B, T)."""
+        check_rows(x, state.hidden, len(self.d))
+        x = x.to(self.d.dtype)
         y, hidden = run(x, state.hidden, self.constants, time_steps)
         return y + x * self.d, S5State(hidden)

@@ -18,7 +18,7 @@ def linear_scan(a: Tensor, b: Tensor, state: Tensor) -> Tensor:
     About 2 sqrt(T) vector operations after one another: all chunks of sqrt(T) frames at once, then the
     carry from chunk to chunk (the parallel scan of S5, appendix H, with two levels).
     """
-    if b.shape[1] == 0:
+    if b.numel() == 0:
         return b
     h: Tensor = _LinearScan.apply(a, b, state)  # type: ignore[no-untyped-call]
     return h
@@ -28,7 +28,7 @@ class _LinearScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, state: Tensor) -> Tensor:
         h = _scan(a, b, state)
-        ctx.save_for_backward(a, h, state)
+        ctx.save_for_backward(a, h, state.clone())  # a state from a frozen layer is an inference tensor
         return h
 
     @staticmethod

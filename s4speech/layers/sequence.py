@@ -9,9 +9,11 @@ State is passed in and returned, never stored on a module, so a frozen layer is 
 between threads, streams and beam hypotheses.
 """
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from copy import deepcopy
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from s4speech.layers.state import State
 
 M = TypeVar("M", bound=nn.Module)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FrozenLayer(ABC):
@@ -135,6 +138,34 @@ class _FrozenPointwise(FrozenLayer):
     @torch.inference_mode()
     def scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         return self.layer.pointwise(x), state
+
+
+def recurrent(method: F) -> F:
+    """Of `step` and `scan`: without gradients, and in the dtype of the constants whatever autocast says."""
+
+    @functools.wraps(method)
+    def wrapped(self: FrozenLayer, x: Tensor, *rest: Any, **options: Any) -> Any:
+        with torch.inference_mode():
+            if not torch.is_autocast_enabled(x.device.type):
+                return method(self, x, *rest, **options)
+            with torch.autocast(x.device.type, enabled=False):
+                return method(self, x, *rest, **options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def check_rows(x: Tensor, hidden: Tensor, d_model: int) -> None:
+    """Raises ValueError unless x (B, ..., d_model) and a state have equally many rows."""
+    if x.shape[-1] != d_model:
+        raise ValueError(f"x: got {x.shape[-1]} channels, wanted d_model {d_model}")
+    if len(x) != len(hidden):
+        raise ValueError(f"state: got {len(hidden)} rows, wanted {len(x)}, one a row of x")
+
+
+def check_rate(rate: float) -> None:
+    """Raises ValueError unless 0 < rate < inf."""
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"rate: got {rate}, wanted > 0, finite")
 
 
 def frozen_copy(module: M) -> M:

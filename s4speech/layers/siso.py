@@ -19,7 +19,14 @@ from s4speech.layers.chunk import (
     to_channels,
     to_frames,
 )
-from s4speech.layers.sequence import FrozenLayer, StateSpaceLayer, length_mask
+from s4speech.layers.sequence import (
+    FrozenLayer,
+    StateSpaceLayer,
+    check_rate,
+    check_rows,
+    length_mask,
+    recurrent,
+)
 from s4speech.layers.ssm import DISCRETIZATIONS
 
 
@@ -74,19 +81,16 @@ class SISO(StateSpaceLayer):
         return value.repeat(self.d_model // self.n_ssm, *([1] * (value.dim() - 1)))
 
     def step_sizes(self, rate: float) -> Tensor:
-        """dt times rate, (H, 1) or (H, N). Raises ValueError unless rate > 0."""
-        if not rate > 0:
-            raise ValueError(f"rate: got {rate}, wanted > 0")
+        """dt times rate, (H, 1) or (H, N). Raises ValueError unless 0 < rate < inf."""
+        check_rate(rate)
         return torch.exp(self.log_dt) * rate
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
-        if x.shape[1] == 0:
+        x = autocast_input(x)
+        if x.numel() == 0:
             return x
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind):
-            x = x.to(torch.get_autocast_dtype(kind))
         # the matrices are made in float32, whatever the products are
-        with torch.autocast(kind, enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             if lengths is not None:  # also if causal: padding may hold anything, even nan
                 x = x.masked_fill(~length_mask(lengths, x.shape[1]).unsqueeze(-1), 0.0)
             return self.convolve(x, rate)
@@ -103,7 +107,9 @@ class SISO(StateSpaceLayer):
 
     def forward_state(self, x: Tensor, state: SISOState, rate: float = 1.0) -> tuple[Tensor, SISOState]:
         self.check_causal()
-        if x.shape[1] == 0:
+        check_rows(x, state.hidden, self.d_model)
+        x = autocast_input(x)
+        if x.numel() == 0:
             return x, state
         with torch.autocast(x.device.type, enabled=False):
             u, hidden, t = to_channels(x), state.hidden.transpose(0, 1), x.shape[1]
@@ -137,6 +143,7 @@ class FrozenSISO(FrozenLayer):
     """The recurrence: `step` by blocks of one frame, `scan` by the largest of SIZES that fit."""
 
     SIZES = (16, 4)
+    TOGETHER = 64  # blocks: their states are kept until their outputs are read
 
     def __init__(self, one: Blocks, many: list[Blocks]) -> None:
         self.feedthrough = one.taps[0, :, 0].clone()  # (H,)
@@ -150,8 +157,10 @@ class FrozenSISO(FrozenLayer):
     def init_state(self, batch: int) -> SISOState:
         return SISOState(self.readout.new_zeros(batch, *self.readout.shape))
 
-    @torch.inference_mode()
+    @recurrent
     def step(self, x: Tensor, state: SISOState) -> tuple[Tensor, SISOState]:
+        check_rows(x, state.hidden, len(self.feedthrough))
+        x = x.to(self.feedthrough.dtype)
         y = torch.linalg.vecdot(state.hidden, self.readout) + x * self.feedthrough
         return y, SISOState(torch.addcmul(self.move(state.hidden), x.unsqueeze(-1), self.drive))
 
@@ -159,22 +168,34 @@ class FrozenSISO(FrozenLayer):
         """hidden (B, H, M) -> A_bar hidden."""
         return advance(hidden.transpose(0, 1), self.transition).transpose(0, 1)
 
-    @torch.inference_mode()
+    @recurrent
     def scan(self, x: Tensor, state: SISOState) -> tuple[Tensor, SISOState]:
+        check_rows(x, state.hidden, len(self.feedthrough))
+        x = x.to(self.feedthrough.dtype)
+        if x.numel() == 0:
+            return x, state
         outputs, start, t = [], 0, x.shape[1]
         for local, inward, outward, transition in self.many:
-            end = start + (t - start) // len(local[0]) * len(local[0])
-            if end > start:
-                u = to_channels(x[:, start:end].to(local.dtype))
+            size = len(local[0])
+            whole = start + (t - start) // size * size
+            for first in range(start, whole, self.TOGETHER * size):
+                u = to_channels(x[:, first : min(first + self.TOGETHER * size, whole)])
                 hidden = state.hidden.transpose(0, 1).contiguous()
-                framed = u.view(len(u), -1, len(local[0]))
+                framed = u.view(len(u), -1, size)
                 y, _, after = run_blocks(framed, local, inward, outward, transition, hidden)
                 outputs.append(to_frames(y.view_as(u)))
-                state, start = SISOState(after.transpose(0, 1).contiguous()), end
-        if start < t or t == 0:
+                state = SISOState(after.transpose(0, 1).contiguous())
+            start = whole
+        if start < t:
             y, state = super().scan(x[:, start:], state)
             outputs.append(y)
         return torch.cat(outputs, 1), state
+
+
+def autocast_input(x: Tensor) -> Tensor:
+    """In the dtype of products under autocast, where that is on."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def check_ssm_options(d_model: int, n_ssm: int, discretization: str, dt_min: float, dt_max: float) -> None:

@@ -25,12 +25,17 @@ def discretize(a: Tensor, dt: Tensor, method: str) -> tuple[Tensor, Tensor]:
     if method == "zoh":
         return z, torch.expm1(z) / a
     if method == "bilinear":
-        return torch.log1p(z / 2) - torch.log1p(-z / 2), dt / (1 - z / 2)
+        half = z / 2
+        # A_bar is 0 at -1, which has no logarithm
+        half = torch.where(half == -1, half * (1 - torch.finfo(half.dtype).eps), half)
+        return torch.log1p(half) - torch.log1p(-half), dt / (1 - half)
     raise ValueError(f"discretization: got {method!r}, wanted one of {', '.join(DISCRETIZATIONS)}")
 
 
 def pairs(real: Tensor) -> Tensor:
     """(..., N) real, real and imaginary parts side by side -> (..., N / 2) complex."""
+    if real.stride(-1) != 1:  # an expanded gradient or state
+        real = real.contiguous()
     return torch.view_as_complex(torch.unflatten(real, -1, (-1, 2)))
 
 

@@ -1,12 +1,13 @@
 """Optimiser groups and schedules."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from s4speech.layers import S4D
+from s4speech.layers import DSS, LSSL, S4, S4D, S5, StateSpaceLayer
 from s4speech.models.asr.decoder import S4Decoder, TransformerDecoder
 from s4speech.models.asr.encoder import ConformerEncoder
 from s4speech.train.optim import lr_factor, parameter_groups, set_lr
@@ -24,6 +25,22 @@ def model() -> nn.Module:
             "transformer": TransformerDecoder(10, 8, 1, 2, 16),
         }
     )
+
+
+RATES = [(1e-2, None, 1e-3), (1e-4, None, 1e-4), (1e-2, 3e-3, 3e-3)]
+
+
+@pytest.mark.parametrize("kind", [S4D, S4, DSS, S5, LSSL])
+@pytest.mark.parametrize(("lr", "given", "wanted"), RATES)
+def test_groups_of_a_layer_alone(
+    kind: Callable[[int, int], StateSpaceLayer], lr: float, given: float | None, wanted: float
+) -> None:
+    layer = kind(4, 4)
+    ssm, readout = layer.parameter_groups(lr, given)
+    assert (ssm["name"], ssm["lr"], readout["lr"]) == ("ssm", wanted, lr)
+    assert ssm["weight_decay"] == readout["weight_decay"] == 0.0
+    assert sorted(map(id, ssm["params"] + readout["params"])) == sorted(map(id, layer.parameters()))
+    torch.optim.AdamW(layer.parameter_groups(lr, given))
 
 
 def test_every_parameter_once_and_in_the_right_group() -> None:
