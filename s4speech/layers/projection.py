@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from s4speech.layers.hippo import check_pairs, hippo, hippo_rank
-from s4speech.layers.ssm import DISCRETIZATIONS
+from s4speech.layers.ssm import DISCRETIZATIONS, discretize_dense
 
 BLOCK = 256  # steps discretised together: 8 MiB of A_bar at N = 64
 
@@ -46,7 +46,7 @@ def project(
     u = signal.detach().to("cpu", torch.float64)
     if init == "legs":  # it has no time scale: dt cancels in dt / t
         return _scaled(u, a, b, method)
-    a_bar, b_bar = _discretize_dense(a, b, torch.tensor([dt / window_s], dtype=a.dtype), method)
+    a_bar, b_bar = discretize_dense(a[None], b[None], torch.tensor([[dt / window_s]], dtype=a.dtype), method)
     states = u[:, None] * b_bar
     for k in range(1, len(u)):
         states[k] += a_bar[0] @ states[k - 1]
@@ -91,17 +91,6 @@ def basis_functions(init: str, d_state: int, times: Tensor) -> Tensor:
     return torch.stack(columns[:d_state], 1) * torch.sqrt(2 * torch.arange(d_state, dtype=torch.float64) + 1)
 
 
-def _discretize_dense(a: Tensor, b: Tensor, steps: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """A (N, N), B (N,), step sizes (S,) -> A_bar (S, N, N), B_bar (S, N): S4 eq. 3, or zero-order hold."""
-    n, steps = len(b), steps[:, None, None]
-    if method == "bilinear":
-        half, eye = steps / 2 * a, torch.eye(n, dtype=a.dtype)
-        both = torch.linalg.solve(eye - half, torch.cat([eye + half, steps * b[:, None]], -1))
-    else:  # the exponential of [[A, B], [0, 0]] holds both, also where A has no inverse (fourier)
-        both = torch.matrix_exp(steps * torch.nn.functional.pad(torch.cat([a, b[:, None]], 1), (0, 0, 0, 1)))
-    return both[:, :n, :n], both[:, :n, n]
-
-
 def _scaled(u: Tensor, a: Tensor, b: Tensor, method: str) -> Tensor:
     """x' = (A x + B u) / t: u (T,) -> (T, N). In the time log t the system is invariant, with growing steps.
 
@@ -113,7 +102,7 @@ def _scaled(u: Tensor, a: Tensor, b: Tensor, method: str) -> Tensor:
     states = [x * sample for sample in u[:1]]
     for start in range(1, len(u), BLOCK):
         k = torch.arange(start, min(start + BLOCK, len(u)), dtype=u.dtype)
-        a_bars, b_bars = _discretize_dense(a, b, torch.log1p(1 / k), method)
+        a_bars, b_bars = discretize_dense(a[None], b[None], torch.log1p(1 / k)[:, None], method)
         for a_bar, b_bar, sample in zip(a_bars, b_bars, u[start:], strict=False):
             states.append(a_bar @ states[-1] + b_bar * sample)
     return torch.stack(states) if states else u.new_zeros(0, len(b))
