@@ -109,7 +109,8 @@ class S5(StateSpaceLayer):
                 mask = ~length_mask(lengths, u.shape[1])
                 u = u.masked_fill(mask.unsqueeze(-1), 0.0)
                 if time_steps is not None:  # the frame after the last wraps round to the first, see below
-                    time_steps = torch.where(mask, time_steps[:, :1], time_steps)
+                    first = time_steps[:, :1].masked_fill(mask[:, :1], 1.0)  # of no frames: anything > 0
+                    time_steps = torch.where(mask, first, time_steps)
             start = u.new_zeros(len(u), self.d_state)
             y, _ = self._read(u, start, rate, time_steps, 0)
             if self.bidirectional:

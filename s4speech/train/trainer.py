@@ -99,15 +99,21 @@ def run_trainer(
     config = task.config
     pl.seed_everything(config.seed, verbose=False)
     last = last_checkpoint(folder)
-    checkpoint = ModelCheckpoint(
+    best = ModelCheckpoint(
         folder / "checkpoints",
         filename=f"{{epoch:03d}}-{{{monitor}:.4f}}",
         auto_insert_metric_name=False,
         monitor=monitor,
         mode=mode,
         save_top_k=config.keep,
-        save_last=True,
         save_on_train_epoch_end=False,  # but after each validation
+    )
+    # Not `save_last`, which leaves out epochs that are not among the best. After `best`: it holds its state.
+    newest = ModelCheckpoint(
+        folder / "checkpoints",
+        filename="last",
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
     )
     with _quiet_lightning():
         trainer = pl.Trainer(
@@ -126,7 +132,7 @@ def run_trainer(
                 TensorBoardLogger(folder, name="tensorboard", version=""),
                 continued_csv_logger(folder, last),
             ],
-            callbacks=[checkpoint, TrainingProgress(progress), *callbacks],
+            callbacks=[best, newest, TrainingProgress(progress), *callbacks],
             enable_progress_bar=False,
             enable_model_summary=False,
         )

@@ -94,7 +94,8 @@ def test_it_hears_the_words_at_both_rates(heard: Experiment) -> None:
         low, high = one["interval_95"]
         assert 0 < low < one["accuracy"] <= high <= 1 and one["rtf"] > 0
         row = next(line.split() for line in table if line.startswith(f" {name} ") and "-" in line[9:])
-        assert row[1:3] == [f"{one['rate']:g}", f"{100 * one['accuracy']:.2f}"] and row[4] == str(one["targets"])
+        assert row[1:3] == [f"{one['rate']:g}", f"{100 * one['accuracy']:.2f}"]
+        assert row[4] == str(one["targets"])
     assert found["training"]["steps"] == 12 * len(range(0, manifest_size(heard, "train"), 8))
     assert found["training"]["minutes"] > 0 and f"{found['training']['parameters']} parameters" in output
     best = max(accuracy for _, accuracy, _ in validations(heard))

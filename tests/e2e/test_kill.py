@@ -36,8 +36,9 @@ sys.exit(main())
 
 def run_killed(experiment: Experiment, function: str, call: int, *arguments: str) -> str:
     """Run the recipe and have it killed at that call; returns what it had printed."""
+    recipe = [experiment.recipe, str(experiment.config), *arguments]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, function, str(call), experiment.recipe, str(experiment.config), *arguments],
+        [sys.executable, "-c", KILLED, function, str(call), *recipe],
         cwd=REPOSITORY,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -82,7 +83,7 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
     assert (checkpoints / "last.ckpt").exists()
 
     # Continues with epoch 4 of 12; is killed when a best checkpoint is on the disk and the last one is not.
-    saving = "lightning.pytorch.callbacks:ModelCheckpoint._save_last_checkpoint"
+    saving = "lightning.pytorch.callbacks:ModelCheckpoint._save_none_monitor_checkpoint"
     output = run_killed(experiment, saving, 2, *options)
     assert "prepare: skip" in output and "train: run, interrupted, continues" in output
     log = (experiment.exp_dir / "train" / "log.txt").read_text()

@@ -12,8 +12,8 @@ import pytest
 import typer
 from torch import nn
 
-from recipes.__main__ import RECIPES, make_parser
 from recipes import asr, classify
+from recipes.__main__ import RECIPES, make_parser
 from recipes.asr.config import ASRRecipe
 from recipes.classify.config import ClassifyRecipe
 from recipes.context import RecipeConfig
@@ -105,7 +105,7 @@ def test_every_recipe_has_its_own_place() -> None:
 
 @pytest.mark.parametrize("path", PRESETS, ids=name)
 def test_a_preset_has_known_keys_and_is_used(path: Path) -> None:
-    users = [recipe for recipe in RECIPE_FILES if f"conf/{path.parent.name}/{path.name}" in recipe.read_text()]
+    users = [recipe for recipe in RECIPE_FILES if f"../{name(path)}" in recipe.read_text()]
     assert users
     for recipe in users:  # recipe_of: the folder of a preset is named as its recipe
         assert recipe_of(recipe) == path.parent.name
@@ -224,7 +224,8 @@ def check_recipe(words: list[str]) -> None:
     assert options.recipe in RECIPES
     assert (REPOSITORY / options.config).is_file(), options.config
     shown = [one for one in options.overrides if one not in ("key=value", "...")]
-    load_config(CONFIGS[options.recipe], REPOSITORY / options.config, shown)  # raises ValueError: an unknown key
+    # raises ValueError: an unknown key
+    load_config(CONFIGS[options.recipe], REPOSITORY / options.config, shown)
     assert {options.stage, options.stop_stage} <= {*STAGES[options.recipe], "NAME", None}
 
 

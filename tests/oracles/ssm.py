@@ -141,7 +141,7 @@ def softmax_kernel(layer: DSS, length: int, rate: float, direction: int) -> Tens
 
 def respond(layer: StateSpaceLayer, x: Tensor, steps: Tensor, direction: int) -> Tensor:
     """x (B, T, D) -> y (B, T, D) of one direction, without the skip; steps: (B, T), or (1, 1) for a rate."""
-    if x.shape[1] == 0:
+    if x.numel() == 0:
         return x
     if not softmax(layer):
         return step_through(layer, x, steps, direction)

@@ -111,6 +111,16 @@ def test_padding_never_changes_the_scores(kind: tuple[str, dict[str, Any]], mix:
             close(alone, expected)
 
 
+@pytest.mark.parametrize("config", [model_config(s4d()), parse({"type": "m5", "channels": [4, 6]})])
+def test_a_louder_recording_has_the_same_scores(config: ClassifierConfig) -> None:
+    model, lengths = build(config, 3), torch.tensor([2000, 1500, 1900])
+    waves = torch.randn(3, 2000, 1, dtype=torch.float64)
+    gains = torch.tensor([100.0, 0.01, 0.0], dtype=torch.float64).view(3, 1, 1)
+    louder = model(gains * waves, lengths)
+    close(louder[:2], model(waves, lengths)[:2])
+    assert torch.isfinite(louder).all()  # silence
+
+
 def test_padding_never_changes_the_scores_of_m5() -> None:
     model = build(parse({"type": "m5", "channels": [4, 6], "kernel_size": 9, "stride": 2}), 3)
     lengths = torch.tensor([400, 150, 100])
@@ -209,7 +219,7 @@ def test_lstm_forward_is_its_recurrence() -> None:
 
 @pytest.mark.parametrize("layer", [LSTM(4, bidirectional=True), SelfAttention(4, 2)])
 def test_a_layer_that_sees_the_future_has_no_state(layer: Any) -> None:
-    with pytest.raises(ValueError, match="^bidirectional: got true"):
+    with pytest.raises(ValueError, match=r"^bidirectional: got true"):
         layer.freeze()
 
 
