@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint
+.PHONY: help install demo test lint bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: $(VENV)/.stamp-dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+
+bench: $(VENV)/.stamp-core  ## time and memory of the sequence layers, side by side
+	PYTHONPATH=. $(BIN)/python tools/bench_layers.py
 
 # A stamp is made last, so an interrupted installation is simply done again.
 $(VENV)/.stamp-core: setup.cfg pyproject.toml
