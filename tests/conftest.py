@@ -11,9 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
+from s4speech.errors import InputError
 from tests.e2e.corpus import make_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def message(run: Callable[[], object]) -> str:
+    """The one line with which `run` refuses its input."""
+    with pytest.raises(InputError) as caught:
+        run()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def run_command(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:

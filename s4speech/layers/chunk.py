@@ -155,6 +155,11 @@ def diagonal_sums(matrix: Tensor) -> Tensor:
     return sums
 
 
+def convolve_one(u: Tensor, blocks: Blocks, both: bool) -> Tensor:
+    """u (H, B, Q) -> (H, B, Q), in both directions or forwards: one block from nothing needs no state."""
+    return u @ _local(blocks.taps, both).to(u.dtype)
+
+
 def convolve_blocks(u: Tensor, blocks: Blocks, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """u (H, B, T), T a multiple of Q, state (H, B, M) before it (None: 0) -> y (H, B, T), state after it."""
     h, b, _ = u.shape

@@ -75,8 +75,8 @@ def cauchy_kernel(a: Tensor, p: Tensor, b: Tensor, c: Tensor, dt: Tensor, length
     a, b: (H, N / 2), p: (rank, H, N / 2), c: (directions, H, N / 2) complex128, dt: (H, 1) ->
     (directions, H, length) float64.
 
-        sum_l K_l z^l = C (1 - A_bar z)^{-1} B_bar = 2 / (1 + z) C (g - A)^{-1} B    g = 2 (1 - z) / dt (1 +
-        z)
+        sum_l K_l z^l = C (1 - A_bar z)^{-1} B_bar = 2 / (1 + z) C (g - A)^{-1} B
+        g = (2 / dt) (1 - z) / (1 + z)
 
     Cauchy products over both conjugate halves, and Woodbury for the low rank. S4 takes |z| = 1, which needs
     C (1 - A_bar^L) instead of C, kept up to date as A changes. Here |z| < 1: at M = 2 length points the

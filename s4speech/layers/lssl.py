@@ -1,5 +1,7 @@
 """LSSL: a linear state space layer with a dense state matrix (Gu et al. 2021, arXiv 2110.13985)."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +17,9 @@ class DenseSISO(SISO):
     float32 loses the 1e-4 that the laws want: powers by repeated squaring double the error at each turn.
     """
 
+    @abstractmethod
     def discrete(self, rate: float) -> tuple[Tensor, Tensor, Tensor]:
         """A_bar (H, N, N), B_bar (H, N), C (directions, H, N), float64. Raises ValueError unless rate > 0."""
-        raise NotImplementedError
 
     def blocks(self, size: int, rate: float = 1.0) -> Blocks:
         return dense_blocks(*self.discrete(rate), size).to(self.d.dtype)

@@ -10,6 +10,7 @@ from s4speech.layers.scan import linear_scan
 from s4speech.layers.sequence import (
     FrozenLayer,
     StateSpaceLayer,
+    check_causal,
     check_rate,
     check_rows,
     length_mask,
@@ -123,7 +124,7 @@ class S5(StateSpaceLayer):
     def forward_state(
         self, x: Tensor, state: S5State, rate: float = 1.0, time_steps: Tensor | None = None
     ) -> tuple[Tensor, S5State]:
-        self._check_causal()
+        check_causal(self.bidirectional)
         check_rows(x, state.hidden, self.d_model)
         with torch.autocast(x.device.type, enabled=False):
             u = x.to(self.d.dtype)
@@ -138,13 +139,9 @@ class S5(StateSpaceLayer):
         b, c = self.matrices()
         return run(u, hidden, Constants(a, dt, b, c[direction], self.discretization, self.paired), time_steps)
 
-    def _check_causal(self) -> None:
-        if self.bidirectional:
-            raise ValueError("bidirectional: got true, wanted false: only a causal layer has a state")
-
     @torch.no_grad()
     def freeze(self, rate: float = 1.0) -> "FrozenS5":
-        self._check_causal()
+        check_causal(self.bidirectional)
         a, dt = self.continuous(rate)
         b, c = self.matrices()
         constants = Constants(a, dt, b.clone(), c[0].clone(), self.discretization, self.paired)

@@ -162,6 +162,12 @@ def check_rows(x: Tensor, hidden: Tensor, d_model: int) -> None:
         raise ValueError(f"state: got {len(hidden)} rows, wanted {len(x)}, one a row of x")
 
 
+def check_causal(bidirectional: bool) -> None:
+    """Raises ValueError for a layer that hears the future."""
+    if bidirectional:
+        raise ValueError("bidirectional: got true, wanted false: only a causal layer has a state")
+
+
 def check_rate(rate: float) -> None:
     """Raises ValueError unless 0 < rate < inf."""
     if not 0 < rate < float("inf"):

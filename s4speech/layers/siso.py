@@ -14,6 +14,7 @@ from s4speech.layers.chunk import (
     block_size,
     convolve_blocks,
     convolve_both,
+    convolve_one,
     products,
     run_blocks,
     to_channels,
@@ -22,6 +23,7 @@ from s4speech.layers.chunk import (
 from s4speech.layers.sequence import (
     FrozenLayer,
     StateSpaceLayer,
+    check_causal,
     check_rate,
     check_rows,
     length_mask,
@@ -102,11 +104,14 @@ class SISO(StateSpaceLayer):
         blocks = self.blocks(size, rate).with_skip(self.d)
         pad = -t % size
         u = to_channels(F.pad(x, (0, 0, 0, pad)) if pad else x)
-        y = convolve_both(u, blocks) if self.bidirectional else convolve_blocks(u, blocks)[0]
+        if t == size:
+            y = convolve_one(u, blocks, self.bidirectional)
+        else:
+            y = convolve_both(u, blocks) if self.bidirectional else convolve_blocks(u, blocks)[0]
         return to_frames(y)[:, :t]
 
     def forward_state(self, x: Tensor, state: SISOState, rate: float = 1.0) -> tuple[Tensor, SISOState]:
-        self.check_causal()
+        check_causal(self.bidirectional)
         check_rows(x, state.hidden, self.d_model)
         x = autocast_input(x)
         if x.numel() == 0:
@@ -123,18 +128,13 @@ class SISO(StateSpaceLayer):
                     outputs.append(y)
             return to_frames(torch.cat(outputs, -1)), SISOState(hidden.transpose(0, 1))
 
-    def check_causal(self) -> None:
-        """Raises ValueError for a bidirectional layer."""
-        if self.bidirectional:
-            raise ValueError("bidirectional: got true, wanted false: only a causal layer has a state")
-
     @torch.no_grad()
     def freeze(self, rate: float = 1.0) -> "FrozenSISO":
         return FrozenSISO(*self.recurrence(rate))
 
     def recurrence(self, rate: float) -> tuple[Blocks, list[Blocks]]:
         """Blocks of one frame, and of each of FrozenSISO.SIZES. Raises ValueError if bidirectional."""
-        self.check_causal()
+        check_causal(self.bidirectional)
         one, *many = (self.blocks(size, rate).with_skip(self.d) for size in (1, *FrozenSISO.SIZES))
         return one, many
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from s4speech.layers.attention import check_heads, merge_heads, split_heads
-from s4speech.layers.sequence import FrozenLayer, SequenceLayer, frozen_copy, length_mask
+from s4speech.layers.sequence import FrozenLayer, SequenceLayer, check_causal, frozen_copy, length_mask
 
 
 class SelfAttention(SequenceLayer):
@@ -69,8 +69,7 @@ class LSTM(SequenceLayer):
         return y
 
     def freeze(self, rate: float = 1.0) -> "FrozenLSTM":
-        if self.bidirectional:
-            raise ValueError("bidirectional: got true, wanted false: only a causal layer has a state")
+        check_causal(self.bidirectional)
         return FrozenLSTM(self)
 
 

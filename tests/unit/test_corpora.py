@@ -7,15 +7,8 @@ import soundfile
 from lhotse import CutSet
 
 from s4speech.data.corpora import CORPORA, Corpus, check_librispeech, find_corpus, raise_problems, read_corpus
-from s4speech.errors import InputError
+from tests.conftest import message
 from tests.e2e.corpus import PARTS, UTTERANCES, make_corpus
-
-
-def message(run) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

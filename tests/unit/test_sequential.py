@@ -10,16 +10,9 @@ import torch
 
 from s4speech.data.classify import IGNORE, SequenceDataset
 from s4speech.data.sequential import LISTOPS_TOKENS, copy_task, delay_task, listops_task
-from s4speech.errors import InputError
+from tests.conftest import message
 
 SIZES = {"train": 300, "valid": 50, "test": 40}
-
-
-def message(run) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def content(dataset: SequenceDataset) -> list[tuple[bytes, bytes]]:

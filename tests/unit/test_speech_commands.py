@@ -11,9 +11,9 @@ import torch
 from s4speech.data.augment import Augmentation, Augmenter, to_float, to_int16
 from s4speech.data.classify import SequenceDataset, make_loader
 from s4speech.data.speech_commands import WORDS, check_clips, read_speech_commands, speech_commands_task
-from s4speech.errors import InputError
+from tests.conftest import REPOSITORY, message
 
-SPEECH_COMMANDS = Path("/work/data/speech_commands")
+SPEECH_COMMANDS = REPOSITORY / "data" / "speech_commands"
 TINY_WORDS = ("yes", "no")
 SPEAKERS = [hashlib.sha1(bytes([i])).hexdigest()[:8] for i in range(40)]
 
@@ -23,13 +23,6 @@ def write_clip(path: Path, samples: int = 16000, rate: int = 16000, channels: in
     rng = np.random.default_rng(list(str(path.name).encode()))
     shape = (samples, channels) if channels > 1 else samples
     soundfile.write(path, rng.uniform(-0.5, 0.5, shape), rate, subtype="PCM_16")
-
-
-def message(run) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from recipes.__main__ import main
 from recipes.stage import Stage, run_stages
 from s4speech.config import StrictModel
 from s4speech.errors import InputError
+from tests.conftest import message
 
 
 class Train(StrictModel):
@@ -95,13 +96,6 @@ def toy(tmp_path: Path) -> Toy:
 
 def work(toy: Toy, stage: str) -> str:
     return (toy.exp_dir / stage / "work.txt").read_text()
-
-
-def message(run: Callable[[], object]) -> str:
-    with pytest.raises(InputError) as caught:
-        run()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_everything_runs_once_and_is_recorded(toy: Toy) -> None:
