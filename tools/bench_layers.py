@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import mmap
 import platform
 import statistics
 import sys
@@ -148,6 +149,19 @@ def process_mb(key: str) -> float:
 
 
 M_MMAP_THRESHOLD = -3  # malloc.h
+CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+def _peak_is_counted() -> bool:
+    """Whether VmHWM follows what this process maps: not every sandbox counts it."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    resident = process_mb("VmRSS")
+    with mmap.mmap(-1, 16_000_000) as block:
+        block.write(bytes(len(block)))
+    return process_mb("VmHWM") - resident > 12
 
 
 def peak_mb(call: Callable[[], None], device: str) -> float | None:
@@ -160,6 +174,8 @@ def peak_mb(call: Callable[[], None], device: str) -> float | None:
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return None
+    if not _peak_is_counted():
+        return None
     libc = ctypes.CDLL("libc.so.6")
     # freed memory that the allocator keeps would hide the need, or be counted with it: for these two calls
     # large arrays go straight back to the system
@@ -167,7 +183,7 @@ def peak_mb(call: Callable[[], None], device: str) -> float | None:
     call()  # what libraries allocate once
     gc.collect()
     libc.malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM := VmRSS
+    CLEAR_REFS.write_text("5")  # VmHWM := VmRSS
     resident = process_mb("VmRSS")
     call()
     peak = process_mb("VmHWM") - resident
