@@ -10,7 +10,8 @@ from recipes.asr.config import ASRRecipe
 from recipes.context import RecipeContext, check_device, check_trainer, find_device
 from s4speech.config.asr import ASRConfig
 from s4speech.errors import InputError
-from s4speech.models.asr.model import ASRModel, build_asr
+from s4speech.models.asr.build import build_asr
+from s4speech.models.asr.model import ASRModel
 from s4speech.models.package import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
 

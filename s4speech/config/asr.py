@@ -1,8 +1,8 @@
 """Configuration of a recognition model, as it stands in recipes and in model directories."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from s4speech.config.base import StrictModel
 
@@ -34,12 +34,13 @@ class SpecAugmentConfig(StrictModel):
     time_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
-class EncoderConfig(StrictModel):
-    """Conformer. reduce_after: after so many blocks every two frames become one (null: never).
+class ConformerConfig(StrictModel):
+    """Conformer, for whole utterances. reduce_after: after so many blocks every two frames become one (null: never).
 
     inter_ctc: blocks after which a CTC loss is added in training and fed back (empty: none).
     """
 
+    type: Literal["conformer"] = "conformer"
     subsampling: Literal["conv2d", "conv1d"] = "conv2d"
     d_model: Positive = 512
     n_layers: Layers = 12
@@ -52,6 +53,49 @@ class EncoderConfig(StrictModel):
     reduce_after: NotNegative | None = None
     inter_ctc: list[Positive] = []
 
+
+class StreamingEncoderConfig(StrictModel):
+    """Chunks of audio with a carried state: convolution and attention inside the chunk and over a window of the
+    past, a causal S4D over all of it.
+
+    reduce: every two frames of the subsampling become one. left_frames: past frames that attention sees.
+    chunks: sizes, in encoder frames, of which each training batch has one; full_probability: how often it has
+    the whole utterance instead. decoder_left, decoder_right: the encoder frames before and after its CTC
+    trigger that the decoder sees when it scores a token.
+    """
+
+    type: Literal["streaming"]
+    subsampling: Literal["conv2d", "conv1d"] = "conv1d"
+    reduce: bool = False
+    d_model: Positive = 512
+    n_layers: Layers = 12
+    n_heads: Positive = 8
+    d_ff: Positive = 2048
+    kernel_size: Positive = 15
+    left_frames: Positive = 128
+    d_state: Annotated[int, Field(gt=0, le=4096)] = 16
+    init: Literal["legs", "inv", "lin", "real"] = "real"
+    dt_min: PositiveFloat = 1e-3
+    dt_max: PositiveFloat = 1e-1
+    dropout: Probability = 0.1
+    tied_dropout: bool = False
+    drop_path: Probability = 0.0
+    inter_ctc: list[Positive] = []
+    chunks: Annotated[list[Positive], Field(min_length=1)] = [4, 8, 16, 32]
+    full_probability: Annotated[float, Field(ge=0, le=1)] = 0.4
+    decoder_left: NotNegative = 32
+    decoder_right: NotNegative = 4
+
+
+def _encoder_type(value: Any) -> str:
+    """Recipes before there were two kinds name none."""
+    return str(value.get("type", "conformer") if isinstance(value, dict) else value.type)
+
+
+EncoderConfig = Annotated[
+    Annotated[ConformerConfig, Tag("conformer")] | Annotated[StreamingEncoderConfig, Tag("streaming")],
+    Discriminator(_encoder_type),
+]
 
 class S4DecoderConfig(StrictModel):
     """The S4 decoder of Miyazaki et al. 2023: [SSM, cross-attention, feed-forward] x n_layers.
@@ -95,7 +139,7 @@ class ASRConfig(StrictModel):
 
     features: FeatureConfig = FeatureConfig()
     specaugment: SpecAugmentConfig = SpecAugmentConfig()
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = ConformerConfig()
     decoder: DecoderConfig = S4DecoderConfig()
     vocab_size: Positive | None = None
     ctc_weight: Annotated[float, Field(ge=0, le=1)] = 0.3

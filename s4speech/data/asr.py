@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from s4speech.audio.features import LogMel
 from s4speech.data.sampler import EpochSampler
 from s4speech.errors import InputError
+from s4speech.text.tokenizer import EOS
 
 
 class Batch(NamedTuple):
@@ -25,6 +26,30 @@ class Batch(NamedTuple):
     tokens: Tensor
     token_lengths: Tensor
     duration_s: float
+
+
+def join_rows(batch: Batch, count: int) -> Batch:
+    """Every `count` rows of a batch one after another as one, with <eos> between their tokens.
+
+    A training batch of longer recordings: what is heard at the joints is a change of speaker, mostly.
+    """
+    if count == 1:
+        return batch
+    groups = [range(i, min(i + count, len(batch.ids))) for i in range(0, len(batch.ids), count)]
+    features = [torch.cat([batch.features[i, : batch.lengths[i]] for i in group]) for group in groups]
+    eos = batch.tokens.new_tensor([EOS])
+    tokens = []
+    for group in groups:
+        parts = [torch.cat([eos, batch.tokens[i, : batch.token_lengths[i]]]) for i in group]
+        tokens.append(torch.cat(parts)[1:])
+    return Batch(
+        ["+".join(batch.ids[i] for i in group) for group in groups],
+        pad_sequence(features, batch_first=True),
+        batch.lengths.new_tensor([len(f) for f in features]),
+        pad_sequence(tokens, batch_first=True),
+        batch.token_lengths.new_tensor([len(t) for t in tokens]),
+        batch.duration_s,
+    )
 
 
 class ASRDataset(Dataset[Batch]):

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from s4speech.config.asr import ASRConfig, Positive
 from s4speech.config.base import StrictModel, dump_config, load_config
 from s4speech.errors import InputError
-from s4speech.models.asr.model import ASRModel, build_asr
+from s4speech.models.asr.build import build_asr
+from s4speech.models.asr.model import ASRModel
 from s4speech.models.directory import check_directory
 from s4speech.text.tokenizer import Tokenizer
 

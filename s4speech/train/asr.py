@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from s4speech.audio.specaugment import spec_augment
 from s4speech.config.asr import SpecAugmentConfig
 from s4speech.config.train import TrainConfig
-from s4speech.data.asr import Batch
+from s4speech.data.asr import Batch, join_rows
 from s4speech.models.asr.model import ASRModel
 from s4speech.train.trainer import Task, run_trainer
 
@@ -60,6 +60,8 @@ class ASRTask(Task):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Joint loss of one batch with SpecAugment."""
+        if self.current_epoch >= self.config.join_after:
+            batch = join_rows(batch, 1 + int(torch.randint(self.config.join, ())))
         features = self.model.normalize(batch.features)
         if self.current_epoch >= self.config.augment_after:
             features = spec_augment(features, batch.lengths, **self.specaugment.model_dump())

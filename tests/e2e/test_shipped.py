@@ -20,7 +20,7 @@ from recipes.context import RecipeConfig
 from s4speech.cli.main import app
 from s4speech.config import load_config
 from s4speech.config.files import merge, read_yaml
-from s4speech.models.asr.model import build_asr
+from s4speech.models.asr.build import build_asr
 from s4speech.models.classify import build_classifier
 from tests.conftest import REPOSITORY, Experiment, run_command
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from s4speech.audio.features import LogMel
-from s4speech.config.asr import ASRConfig, EncoderConfig, S4DecoderConfig, TransformerDecoderConfig
+from s4speech.config.asr import ASRConfig, ConformerConfig, S4DecoderConfig, TransformerDecoderConfig
 from s4speech.layers import S4D, cat_rows, select_rows
 from s4speech.layers.attention import relative_positions
+from s4speech.models.asr import build as asr_build
 from s4speech.models.asr import model as asr
 from s4speech.models.asr.decoder import KERNELS, Decoder, S4Decoder, TransformerDecoder
 from s4speech.models.asr.encoder import ConformerEncoder, parameter_count
@@ -232,7 +233,7 @@ def test_attention_weights_are_those_of_the_decoder() -> None:
 
 def small(**options: Any) -> ASRConfig:
     size = {"d_model": 16, "n_heads": 2, "d_ff": 32}
-    encoder = EncoderConfig(n_layers=2, kernel_size=5, subsampling="conv1d", inter_ctc=[1], **size)
+    encoder = ConformerConfig(n_layers=2, kernel_size=5, subsampling="conv1d", inter_ctc=[1], **size)
     decoder = options.pop("decoder", S4DecoderConfig)(n_layers=2, **size)
     return ASRConfig(encoder=encoder, decoder=decoder, vocab_size=11, **options)
 
@@ -246,7 +247,7 @@ def make_batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_the_loss_reaches_every_parameter(decoder: type, mode: str) -> None:
     torch.manual_seed(0)
-    model = asr.build_asr(small(decoder=decoder)).train(mode == "train")
+    model = asr_build.build_asr(small(decoder=decoder)).train(mode == "train")
     losses = model.loss(*make_batch())
     assert all(value.isfinite() for value in losses)
     losses.total.backward()
@@ -259,7 +260,7 @@ def test_the_loss_reaches_every_parameter(decoder: type, mode: str) -> None:
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.3, 1.0])
 def test_the_loss_is_what_it_says(ctc_weight: float) -> None:
     torch.manual_seed(0)
-    model = asr.build_asr(small(ctc_weight=ctc_weight)).eval()
+    model = asr_build.build_asr(small(ctc_weight=ctc_weight)).eval()
     features, lengths, tokens, token_lengths = make_batch()
     with torch.no_grad():
         losses = model.loss(features, lengths, tokens, token_lengths)
@@ -290,7 +291,7 @@ def test_the_loss_is_what_it_says(ctc_weight: float) -> None:
 
 def test_an_utterance_with_more_tokens_than_frames_does_not_stop_the_training() -> None:
     torch.manual_seed(0)
-    model = asr.build_asr(small())
+    model = asr_build.build_asr(small())
     features, _, tokens, token_lengths = make_batch()
     losses = model.loss(features, torch.tensor([60, 7, 12]), tokens[[1, 0, 0]], token_lengths[[1, 0, 0]])
     losses.total.backward()
@@ -299,7 +300,7 @@ def test_an_utterance_with_more_tokens_than_frames_does_not_stop_the_training() 
 
 
 def test_too_short_utterances_give_no_frames() -> None:
-    model = asr.build_asr(small()).eval()
+    model = asr_build.build_asr(small()).eval()
     with torch.no_grad():
         for n in range(1, 7):
             memory, lengths = model.encode(torch.randn(2, n, 80), torch.tensor([n, 0]))
@@ -309,7 +310,7 @@ def test_too_short_utterances_give_no_frames() -> None:
 
 
 def test_statistics_normalise_and_the_frame_shift_is_stated() -> None:
-    model = asr.build_asr(small())
+    model = asr_build.build_asr(small())
     x = 3 * torch.randn(1000, 80) + 5
     model.set_statistics(x.mean(0), x.std(0))
     y = model.normalize(x)
@@ -321,9 +322,9 @@ def test_statistics_normalise_and_the_frame_shift_is_stated() -> None:
 
 def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"^vocab_size: got null"):
-        asr.build_asr(ASRConfig())
+        asr_build.build_asr(ASRConfig())
     with pytest.raises(ValueError, match=r"^decoder d_model: got 512"):
-        asr.build_asr(ASRConfig(vocab_size=10, encoder=EncoderConfig(d_model=16, n_heads=2, n_layers=1)))
+        asr_build.build_asr(ASRConfig(vocab_size=10, encoder=ConformerConfig(d_model=16, n_heads=2, n_layers=1)))
 
 
 @pytest.fixture
@@ -334,7 +335,7 @@ def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         with torch.device("cpu"):
             return LogMel(**options)
 
-    monkeypatch.setattr(asr, "LogMel", front_end)
+    monkeypatch.setattr(asr_build, "LogMel", front_end)
 
 
 @pytest.mark.usefixtures("without_memory")
@@ -343,7 +344,7 @@ def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_published_sizes(decoder: Any, whole: float, part: float | None) -> None:
     with torch.device("meta"):
-        model = asr.build_asr(ASRConfig(vocab_size=5000, decoder=decoder))
+        model = asr_build.build_asr(ASRConfig(vocab_size=5000, decoder=decoder))
     assert parameter_count(model) / 1e6 == pytest.approx(whole, rel=0.01)
     if part is not None:
         assert parameter_count(model.decoder) / 1e6 == pytest.approx(part, rel=0.01)

@@ -37,7 +37,7 @@ def model(tmp_path_factory):
     import torch
 
     from s4speech.config.asr import ASRConfig
-    from s4speech.models.asr.model import build_asr
+    from s4speech.models.asr.build import build_asr
     from s4speech.models.package import ASRPackageConfig, save_asr
     from s4speech.text.tokenizer import Tokenizer
 

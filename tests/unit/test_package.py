@@ -10,9 +10,9 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from s4speech.config.asr import ASRConfig, EncoderConfig, FeatureConfig, S4DecoderConfig
+from s4speech.config.asr import ASRConfig, ConformerConfig, FeatureConfig, S4DecoderConfig
 from s4speech.errors import InputError
-from s4speech.models.asr.model import build_asr
+from s4speech.models.asr.build import build_asr
 from s4speech.models.directory import FILES
 from s4speech.models.package import ASRPackageConfig, DecodeConfig, load_asr, save_asr
 from s4speech.text.tokenizer import Tokenizer
@@ -28,7 +28,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = ASRPackageConfig(
         model=ASRConfig(
             features=FeatureConfig(n_mels=20),
-            encoder=EncoderConfig(subsampling="conv1d", kernel_size=3, **SIZE),
+            encoder=ConformerConfig(subsampling="conv1d", kernel_size=3, **SIZE),
             decoder=S4DecoderConfig(d_state=4, **SIZE),
             vocab_size=tokenizer.vocab_size,
         ),

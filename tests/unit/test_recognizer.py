@@ -108,7 +108,7 @@ def test_importing_the_package_loads_no_torch():
 
 def make_recognizer(tokenizer, **features):
     from s4speech.config.asr import ASRConfig
-    from s4speech.models.asr.model import build_asr
+    from s4speech.models.asr.build import build_asr
     from s4speech.models.package import ASRPackage, ASRPackageConfig
     from s4speech.streaming.recognizer import Recognizer
 

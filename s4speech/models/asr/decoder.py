@@ -71,11 +71,19 @@ class Decoder(nn.Module):
             x = x * self.d_model**0.5 + sinusoids(position, self.d_model).to(x.dtype)
         return x
 
-    def forward(self, tokens: Tensor, memory: Tensor, memory_lengths: Tensor) -> Tensor:
-        """tokens (B, U) beginning with <sos>, memory (B, T, D), memory_lengths (B,) -> logits (B, U, V)."""
+    def forward(
+        self, tokens: Tensor, memory: Tensor, memory_lengths: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
+        """tokens (B, U) beginning with <sos>, memory (B, T, D), memory_lengths (B,) -> logits (B, U, V).
+
+        seen: (B, U, T) bool, the frames that each token may look at, at least one; None: all of them.
+        """
         x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
         for layer in stack(self):
-            x = layer(x, layer.cross.project(memory, memory_lengths))
+            projected = layer.cross.project(memory, memory_lengths)
+            if seen is not None:
+                projected = projected._replace(mask=seen.unsqueeze(1))
+            x = layer(x, projected)
         logits: Tensor = self.output(self.norm(x))
         return logits
 
@@ -189,6 +197,29 @@ class FrozenDecoder:
         self.decoder = frozen_copy(decoder)
         self.mixers = tuple(layer.mixer.freeze() for layer in stack(self.decoder))
 
+    def init_state(self, batch: int) -> DecoderState:
+        """State of `batch` rows before <sos>."""
+        position = torch.zeros(batch, dtype=torch.long, device=self.decoder.output.weight.device)
+        return DecoderState(position, tuple(mixer.init_state(batch) for mixer in self.mixers))
+
+    @torch.inference_mode()
+    def scan(
+        self, tokens: Tensor, state: DecoderState, memories: tuple[Memory, ...]
+    ) -> tuple[Tensor, DecoderState]:
+        """Several known tokens at once, in convolution form, from a state: tokens (N, U), memories of N rows
+        -> log-probs (N, U, V) of what follows each, the state after all U."""
+        decoder = self.decoder
+        x = decoder.embed(tokens, state.position.unsqueeze(1) + torch.arange(tokens.shape[1]).to(tokens))
+        mixers = []
+        for layer, mixer, before, memory in zip(
+            stack(decoder), self.mixers, state.mixers, memories, strict=True
+        ):
+            x, after = mixer.scan(x, before)
+            x = layer.feed_forward(layer.attend(x, memory))
+            mixers.append(after)
+        log_probs = decoder.output(decoder.norm(x)).float().log_softmax(-1)
+        return log_probs, DecoderState(state.position + tokens.shape[1], tuple(mixers))
+
     @torch.inference_mode()
     def bind(self, memory: Tensor, memory_lengths: Tensor) -> "BoundDecoder":
         """memory (B, T, D), memory_lengths (B,): project every layer's keys and values, once an utterance."""
@@ -209,9 +240,7 @@ class BoundDecoder:
 
     def init_state(self, batch: int) -> DecoderState:
         """State of `batch` rows before <sos>."""
-        device = self.memories[0].keys.device
-        position = torch.zeros(batch, dtype=torch.long, device=device)
-        return DecoderState(position, tuple(mixer.init_state(batch) for mixer in self.frozen.mixers))
+        return self.frozen.init_state(batch)
 
     @torch.inference_mode()
     def score(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:

@@ -62,6 +62,10 @@ class Conv1dSubsampling(nn.Module):
         return y
 
 
+SUBSAMPLINGS: dict[str, type[Conv1dSubsampling | Conv2dSubsampling]]
+SUBSAMPLINGS = {"conv2d": Conv2dSubsampling, "conv1d": Conv1dSubsampling}
+
+
 class ConvModule(nn.Module):
     """Pointwise, GLU, depthwise over time, norm, SiLU, pointwise.
 
@@ -156,12 +160,10 @@ class ConformerEncoder(nn.Module):
             raise ValueError(f"reduce_after: got {reduce_after}, wanted 0 .. {n_layers - 1} or null")
         if any(not 0 < block < n_layers for block in inter):
             raise ValueError(f"inter_ctc: got {list(inter)}, wanted blocks 1 .. {n_layers - 1}")
-        kinds: dict[str, type[Conv1dSubsampling | Conv2dSubsampling]]
-        kinds = {"conv2d": Conv2dSubsampling, "conv1d": Conv1dSubsampling}
-        if subsampling not in kinds:
-            raise ValueError(f"subsampling: got {subsampling!r}, wanted one of {', '.join(kinds)}")
+        if subsampling not in SUBSAMPLINGS:
+            raise ValueError(f"subsampling: got {subsampling!r}, wanted one of {', '.join(SUBSAMPLINGS)}")
         self.d_model, self.reduce_after, self.inter = d_model, reduce_after, frozenset(inter)
-        self.subsampling = kinds[subsampling](n_mels, d_model)
+        self.subsampling = SUBSAMPLINGS[subsampling](n_mels, d_model)
         self.dropout = TiedDropout(dropout) if tied_dropout else nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             ConformerBlock(
@@ -190,7 +192,7 @@ class ConformerEncoder(nn.Module):
         inter = []
         for i, block in enumerate(self.blocks):
             if i == self.reduce_after and self.reduce is not None:
-                x, lengths = _pair_frames(x * valid.unsqueeze(-1), lengths)
+                x, lengths = pair_frames(x * valid.unsqueeze(-1), lengths)
                 x, positions, valid = self._prepare(self.reduce(x), lengths)
             x = block(x, positions, valid)
             if i + 1 in self.inter:
@@ -201,7 +203,7 @@ class ConformerEncoder(nn.Module):
         return x, relative_positions(x.shape[1], self.d_model, x), length_mask(lengths, x.shape[1])
 
 
-def _pair_frames(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def pair_frames(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """(B, T, D) -> (B, ceil(T / 2), 2D): every two frames side by side, the last one with zeros if alone."""
     x = F.pad(x, (0, 0, 0, x.shape[1] % 2))
     return torch.unflatten(x, 1, (-1, 2)).flatten(2), (lengths + 1) // 2

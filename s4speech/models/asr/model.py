@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s4speech.audio.features import LogMel
-from s4speech.config.asr import ASRConfig, DecoderConfig, S4DecoderConfig
+from s4speech.config.asr import DecoderConfig, S4DecoderConfig
 from s4speech.models.asr.decoder import Decoder, S4Decoder, TransformerDecoder
 from s4speech.models.asr.encoder import ConformerEncoder
+from s4speech.models.asr.streaming_encoder import StreamingEncoder
 from s4speech.text.tokenizer import BLANK, EOS, SOS
 
 IGNORED = -1
@@ -33,7 +34,7 @@ class ASRModel(nn.Module):
     def __init__(
         self,
         features: LogMel,
-        encoder: ConformerEncoder,
+        encoder: ConformerEncoder | StreamingEncoder,
         decoder: Decoder,
         *,
         ctc_weight: float = 0.3,
@@ -78,11 +79,13 @@ class ASRModel(nn.Module):
     def loss(self, normalized: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Losses:
         """normalized (B, T, n_mels), frames (B,), tokens (B, U) without <sos>/<eos>, their lengths (B,)."""
         encoded = self.encoder(normalized, lengths)
-        ctc = self._ctc_loss(encoded.frames, encoded.lengths, tokens, token_lengths)
+        ctc = self._ctc_loss(
+            self.ctc_log_probs(encoded.frames), encoded.lengths, tokens, token_lengths
+        )
         joint = ctc
         if encoded.inter:
             inter = [
-                self._ctc_loss(self.encoder.norm(frames), n, tokens, token_lengths)
+                self._ctc_loss(self.ctc_log_probs(self.encoder.norm(frames)), n, tokens, token_lengths)
                 for frames, n in encoded.inter
             ]
             joint = (1 - self.inter_ctc_weight) * ctc + self.inter_ctc_weight * torch.stack(inter).mean()
@@ -92,20 +95,26 @@ class ASRModel(nn.Module):
         total = self.ctc_weight * joint + (1 - self.ctc_weight) * attention
         return Losses(total, ctc.detach(), attention.detach(), accuracy)
 
-    def _ctc_loss(self, memory: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
-        """Negative log-likelihood a token, mean over the batch's tokens."""
-        log_probs = self.ctc_log_probs(memory).transpose(0, 1)
+    def _ctc_loss(
+        self, log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
+    ) -> Tensor:
+        """Negative log-likelihood a token, mean over the batch's tokens; log_probs (B, T, V)."""
         # an utterance with more tokens than frames has no alignment: it must not stop the training
         loss = F.ctc_loss(
-            log_probs, tokens, lengths, token_lengths, BLANK, reduction="sum", zero_infinity=True
+            log_probs.transpose(0, 1), tokens, lengths, token_lengths, BLANK, reduction="sum", zero_infinity=True
         )
         return loss / token_lengths.sum()
 
     def _attention_loss(
-        self, memory: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
+        self,
+        memory: Tensor,
+        lengths: Tensor,
+        tokens: Tensor,
+        token_lengths: Tensor,
+        seen: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         sos = tokens.new_full((len(tokens), 1), SOS)
-        logits = self.decoder(torch.cat([sos, tokens], 1), memory, lengths).float()
+        logits = self.decoder(torch.cat([sos, tokens], 1), memory, lengths, seen).float()
         targets = F.pad(tokens, (0, 1)).masked_fill(
             torch.arange(tokens.shape[1] + 1, device=tokens.device) > token_lengths.unsqueeze(1), IGNORED
         )
@@ -127,18 +136,3 @@ def build_decoder(config: DecoderConfig, vocab_size: int) -> Decoder:
     if isinstance(config, S4DecoderConfig):
         return S4Decoder(vocab_size, **options)
     return TransformerDecoder(vocab_size, **options)
-
-
-def build_asr(config: ASRConfig) -> ASRModel:
-    """A model with fresh weights. Raises ValueError naming the option; `vocab_size` must be set."""
-    if config.vocab_size is None:
-        raise ValueError("vocab_size: got null, wanted the number of tokens")
-    options = config.encoder.model_dump(exclude={"inter_ctc"})
-    return ASRModel(
-        LogMel(**config.features.model_dump()),
-        ConformerEncoder(config.features.n_mels, **options, inter=config.encoder.inter_ctc),
-        build_decoder(config.decoder, config.vocab_size),
-        ctc_weight=config.ctc_weight,
-        inter_ctc_weight=config.inter_ctc_weight,
-        label_smoothing=config.label_smoothing,
-    )
