@@ -35,8 +35,9 @@ class SpecAugmentConfig(StrictModel):
 
 
 class ConformerConfig(StrictModel):
-    """Conformer, for whole utterances. reduce_after: after so many blocks every two frames become one (null: never).
+    """Conformer, for whole utterances.
 
+    reduce_after: after so many blocks every two frames become one (null: never).
     inter_ctc: blocks after which a CTC loss is added in training and fed back (empty: none).
     """
 
@@ -55,8 +56,8 @@ class ConformerConfig(StrictModel):
 
 
 class StreamingEncoderConfig(StrictModel):
-    """Chunks of audio with a carried state: convolution and attention inside the chunk and over a window of the
-    past, a causal S4D over all of it.
+    """Chunks of audio with a carried state: convolution and attention inside the chunk and over a window of
+    the past, a causal S4D over all of it.
 
     reduce: every two frames of the subsampling become one. left_frames: past frames that attention sees.
     chunks: sizes, in encoder frames, of which each training batch has one; full_probability: how often it has
@@ -96,6 +97,7 @@ EncoderConfig = Annotated[
     Annotated[ConformerConfig, Tag("conformer")] | Annotated[StreamingEncoderConfig, Tag("streaming")],
     Discriminator(_encoder_type),
 ]
+
 
 class S4DecoderConfig(StrictModel):
     """The S4 decoder of Miyazaki et al. 2023: [SSM, cross-attention, feed-forward] x n_layers.

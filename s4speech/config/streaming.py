@@ -15,8 +15,8 @@ class SearchOptions(StrictModel):
 
         log p_ctc(h) + decoder_weight log p_dec(h) + lm_weight log p_lm(h) + length_bonus |h| + hotwords(h).
 
-    beam: prefixes kept after each frame. min_probability: a token extends a prefix only in frames that give it
-    at least this much. nbest: hypotheses that the decoder scores again at the end of a segment, when
+    beam: prefixes kept after each frame. min_probability: a token extends a prefix only in frames that give
+    it at least this much. nbest: hypotheses that the decoder scores again at the end of a segment, when
     rescore_weight, which then takes the place of decoder_weight, is not 0. hotword_score: natural log added
     for each token of a hotword.
     """
@@ -54,7 +54,7 @@ DEFAULT_ENDPOINTS = (
 
 
 class Calibration(StrictModel):
-    """Word confidence: sigmoid(scale * logit(posterior) + offset) (Platt 1999), fitted on the validation part."""
+    """Word confidence: sigmoid(scale * logit(posterior) + offset) (Platt 1999)."""
 
     scale: Finite = 1.0
     offset: Finite = 0.0

@@ -70,8 +70,8 @@ class TrainConfig(TrainerConfig):
     beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full
     one with short utterances only; CTC finds the alignment of 12 s utterances far sooner after it has found
     that of 4 s ones.
-    join: from epoch join_after (from 0) on, rows of a batch are joined to recordings of 1 to `join` utterances,
-    drawn for each batch: a streaming model hears what follows an utterance.
+    join: from epoch join_after (from 0) on, rows of a batch are joined to recordings of 1 to `join`
+    utterances, drawn for each batch: a streaming model hears what follows an utterance.
     init: weights to start from (null: fresh ones). freeze: parts of the model that are not trained.
     keep: these checkpoints, best by `monitor`, are averaged at the end. cache_gib: memory for features
     computed once, of a training without workers.

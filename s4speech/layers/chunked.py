@@ -1,8 +1,8 @@
 """Layers that see a chunk at a time: convolution and attention with look-ahead inside the chunk only.
 
-A sequence is cut into chunks of C frames. A frame sees the past (attention: a window of it) and the rest of its
-own chunk, nothing after it. With no chunk size (None) the whole sequence is one chunk. `freeze` gives the form
-that takes one chunk at a time with a state of constant size:
+A sequence is cut into chunks of C frames. A frame sees the past (attention: a window of it) and the rest of
+its own chunk, nothing after it. With no chunk size (None) the whole sequence is one chunk. `freeze` gives the
+form that takes one chunk at a time with a state of constant size:
 
     forward(x, chunk=C) == scan of x[:, 0:C], x[:, C:2C], ...
 """
@@ -41,7 +41,8 @@ class ChunkConv(nn.Module):
         windows = F.pad(x, (self.side, -t % chunk)).unfold(2, self.side + chunk, chunk)  # (B, D, n, side + C)
         rows = F.pad(windows.transpose(1, 2).flatten(0, 1), (0, self.side))
         out = self.filter(rows).view(b, -1, d, chunk).transpose(2, 3)
-        return out.flatten(1, 2)[:, :t]
+        y = out.flatten(1, 2)[:, :t]
+        return y
 
     def freeze(self) -> "FrozenChunkConv":
         """The form for streams; immutable."""

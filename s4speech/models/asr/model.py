@@ -79,9 +79,7 @@ class ASRModel(nn.Module):
     def loss(self, normalized: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Losses:
         """normalized (B, T, n_mels), frames (B,), tokens (B, U) without <sos>/<eos>, their lengths (B,)."""
         encoded = self.encoder(normalized, lengths)
-        ctc = self._ctc_loss(
-            self.ctc_log_probs(encoded.frames), encoded.lengths, tokens, token_lengths
-        )
+        ctc = self._ctc_loss(self.ctc_log_probs(encoded.frames), encoded.lengths, tokens, token_lengths)
         joint = ctc
         if encoded.inter:
             inter = [
@@ -95,13 +93,17 @@ class ASRModel(nn.Module):
         total = self.ctc_weight * joint + (1 - self.ctc_weight) * attention
         return Losses(total, ctc.detach(), attention.detach(), accuracy)
 
-    def _ctc_loss(
-        self, log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor
-    ) -> Tensor:
+    def _ctc_loss(self, log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
         """Negative log-likelihood a token, mean over the batch's tokens; log_probs (B, T, V)."""
         # an utterance with more tokens than frames has no alignment: it must not stop the training
         loss = F.ctc_loss(
-            log_probs.transpose(0, 1), tokens, lengths, token_lengths, BLANK, reduction="sum", zero_infinity=True
+            log_probs.transpose(0, 1),
+            tokens,
+            lengths,
+            token_lengths,
+            BLANK,
+            reduction="sum",
+            zero_infinity=True,
         )
         return loss / token_lengths.sum()
 

@@ -186,7 +186,9 @@ class StreamingModel:
         self.vocab_size = model.decoder.vocab_size
         self.frame_shift_s = model.frame_shift_s
         self.frame_samples = model.encoder.factor * features.hop
-        self.overlap_samples = (model.encoder.context - model.encoder.factor - 1) * features.hop + features.window
+        self.overlap_samples = (
+            model.encoder.context - model.encoder.factor - 1
+        ) * features.hop + features.window
         self.min_samples: int = features.window
 
     def init_state(self, batch: int) -> tuple[object, ...]:

@@ -90,7 +90,11 @@ class FrozenStreamingBlock:
 
     def __init__(self, block: StreamingBlock) -> None:
         self.block = frozen_copy(block)
-        self.conv, self.ssm, self.attention = block.conv.freeze(), block.ssm.freeze(), block.attention.freeze()
+        self.conv, self.ssm, self.attention = (
+            block.conv.freeze(),
+            block.ssm.freeze(),
+            block.attention.freeze(),
+        )
 
     def init_state(self, batch: int) -> BlockState:
         """Nothing heard yet."""
@@ -113,9 +117,9 @@ class FrozenStreamingBlock:
 
 
 class StreamingEncoder(nn.Module):
-    """Subsampling by 4, or by 8 with `reduce`, then blocks. Options as in `config.asr.StreamingEncoderConfig`.
+    """Subsampling by 4, or by 8 with `reduce`, then blocks.
 
-    Raises ValueError naming the option.
+    Options as in `config.asr.StreamingEncoderConfig`. Raises ValueError naming the option.
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""When CTC says each token: the frames around which the decoder looks (triggered attention, Moritz et al. 2019)."""
+"""When CTC says each token: the frames around which the decoder looks.
+
+(Triggered attention: Moritz et al. 2019, "Triggered attention for end-to-end speech recognition".)
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +15,7 @@ from s4speech.text.tokenizer import BLANK, EOS
 
 
 class Span(NamedTuple):
-    """Where a token is said: frames first to last, log_prob summed over them, peak where it is the greatest."""
+    """Where a token is said: frames first to last, log_prob summed over them, peak where it is greatest."""
 
     first: int
     last: int
@@ -49,8 +52,8 @@ def token_spans(log_probs: Tensor, tokens: Sequence[int]) -> list[Span] | None:
 def trigger_frames(log_probs: Tensor, tokens: Sequence[int]) -> list[int]:
     """The frame of each token of a transcript in which <eos> may stand between segments.
 
-    log_probs: (T, V). A token is triggered where its posterior peaks, an <eos> halfway to the next token. Where
-    there is no alignment the tokens are spread evenly.
+    log_probs: (T, V). A token is triggered where its posterior peaks, an <eos> halfway to the next token.
+    Where there is no alignment the tokens are spread evenly.
     """
     last = max(len(log_probs) - 1, 0)
     words = [token for token in tokens if token != EOS]
@@ -73,7 +76,7 @@ def trigger_frames(log_probs: Tensor, tokens: Sequence[int]) -> list[int]:
 def windows(frames: Tensor, lengths: Tensor, size: int, left: int, right: int, chunk: int | None) -> Tensor:
     """Which frames a token triggered at `frames` sees: (B, U), lengths (B,) -> (B, U, size) bool.
 
-    From `left` before it to `right` after it, within the row and the chunk: what comes later is not yet heard.
+    From `left` before it to `right` after it, within the row and the chunk: what is later is not yet heard.
     """
     end = torch.minimum(frames + right, (lengths - 1).clamp(min=0).unsqueeze(1))
     if chunk is not None:
