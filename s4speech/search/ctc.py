@@ -88,8 +88,8 @@ def ctc_prefix_beam(
         masses: dict[Prefix, Mass] = {(): (0.0, -_INF)}
         for frame in frames[:length]:
             grown = advance_prefixes(masses, frame, min_probability)
-            masses = dict(sorted(grown.items(), key=lambda item: _log_add(*item[1]), reverse=True)[:beam])
-        ranked = sorted(((_log_add(*mass), prefix) for prefix, mass in masses.items()), reverse=True)
+            masses = dict(sorted(grown.items(), key=lambda item: log_add(*item[1]), reverse=True)[:beam])
+        ranked = sorted(((log_add(*mass), prefix) for prefix, mass in masses.items()), reverse=True)
         results.append([Hypothesis(list(p), score, {"ctc": score}, "frames") for score, p in ranked[:nbest]])
     return results
 
@@ -106,10 +106,10 @@ def advance_prefixes(
 
     def add(prefix: Prefix, in_blank: float, in_token: float) -> None:
         old_blank, old_token = new.get(prefix, (-_INF, -_INF))
-        new[prefix] = (_log_add(old_blank, in_blank), _log_add(old_token, in_token))
+        new[prefix] = (log_add(old_blank, in_blank), log_add(old_token, in_token))
 
     for prefix, (in_blank, in_token) in masses.items():
-        total = _log_add(in_blank, in_token)
+        total = log_add(in_blank, in_token)
         last = prefix[-1] if prefix else BLANK
         # The prefix stays as it is: a blank, or its last token held for one more frame.
         add(prefix, total + log_blank, in_token + float(frame[last]) if prefix else -_INF)
@@ -119,7 +119,7 @@ def advance_prefixes(
     return new
 
 
-def _log_add(x: float, y: float) -> float:
+def log_add(x: float, y: float) -> float:
     """log(exp(x) + exp(y)) of two floats, -inf included."""
     low, high = (x, y) if x < y else (y, x)
     return high if low == -_INF else high + math.log1p(math.exp(low - high))
