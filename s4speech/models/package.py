@@ -1,6 +1,7 @@
 """A model directory: what is published, loaded and served.
 
-config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card). Loading runs
+config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card), and
+lm.safetensors where a language model belongs to it. Loading runs
 no code from the directory: typed YAML and safetensors only.
 """
 
@@ -8,22 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from s4speech.config.asr import ASRConfig, Positive
 from s4speech.config.base import StrictModel, dump_config, load_config
+from s4speech.config.lm import LMConfig
+from s4speech.config.streaming import StreamingConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
 from s4speech.models.directory import check_directory
+from s4speech.models.lm import S4LM, build_lm
+from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
 from s4speech.text.tokenizer import Tokenizer
 
 STATISTICS = ("mean", "scale")
-# What building a model raises: sizes that do not fit together, or that no memory holds.
-BUILD_ERRORS = (ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
+LM_FILE = "lm.safetensors"
 
 
 class DecodeConfig(StrictModel):
@@ -34,12 +36,17 @@ class DecodeConfig(StrictModel):
 
 
 class ASRPackageConfig(StrictModel):
-    """config.yaml of a recognition model."""
+    """config.yaml of a recognition model.
+
+    streaming: null for one that does not stream. lm: of the language model in lm.safetensors; null: none.
+    """
 
     task: Literal["asr"] = "asr"
     language: str = "en"
     model: ASRConfig
     decode: DecodeConfig = DecodeConfig()
+    streaming: StreamingConfig | None = None
+    lm: LMConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class ASRPackage:
     model: ASRModel
     tokenizer: Tokenizer
     config: ASRPackageConfig
+    lm: S4LM | None = None
 
     @property
     def frame_shift_s(self) -> float:
@@ -57,14 +65,29 @@ class ASRPackage:
 
 
 def save_asr(
-    folder: Path, config: ASRPackageConfig, model: ASRModel, tokenizer_model: Path, card: str
+    folder: Path,
+    config: ASRPackageConfig,
+    model: ASRModel,
+    tokenizer_model: Path,
+    card: str,
+    *,
+    lm: S4LM | None = None,
+    half: bool = False,
 ) -> None:
-    """Write a model directory into an existing, empty folder."""
+    """Write a model directory into an existing, empty folder.
+
+    lm: the language model whose config is ``config.lm``. half: weights as float16, which takes half the room;
+    `load_asr` makes float32 of them.
+    """
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     statistics = {name: state.pop(name) for name in STATISTICS}
+    if half:
+        state = as_half(state)
     (folder / "config.yaml").write_text(dump_config(config), "utf-8")
     save_file(state, folder / "model.safetensors")
     save_file(statistics, folder / "stats.safetensors")
+    if lm is not None:
+        save_file(as_half(lm.state_dict()) if half else lm.state_dict(), folder / LM_FILE)
     (folder / "tokenizer.model").write_bytes(tokenizer_model.read_bytes())
     (folder / "README.md").write_text(card, "utf-8")
 
@@ -77,52 +100,18 @@ def load_asr(folder: str | Path) -> ASRPackage:
     folder = Path(folder)
     check_directory(folder)
     config = load_config(ASRPackageConfig, folder / "config.yaml")
-    tokenizer = Tokenizer.load(folder / "tokenizer.model")
-    if config.model.vocab_size != tokenizer.vocab_size:
-        raise InputError(
-            f"{folder / 'tokenizer.model'}: {tokenizer.vocab_size} pieces, config.yaml says "
-            f"{config.model.vocab_size}; it belongs to another model"
-        )
-    try:
-        with torch.device("cpu"):
-            model = build_asr(config.model)
-    except BUILD_ERRORS as error:
-        raise InputError(f"{folder / 'config.yaml'}: {first_line(error)}") from error
+    tokenizer = load_tokenizer(folder, config.model.vocab_size)
+    model = build_checked(lambda: build_asr(config.model), folder / "config.yaml")
     wanted = model.state_dict()
     statistics = {name: wanted.pop(name) for name in STATISTICS}
-    state = _load_tensors(folder / "model.safetensors", wanted)
-    model.load_state_dict(state | _load_tensors(folder / "stats.safetensors", statistics))
-    return ASRPackage(model.eval().requires_grad_(False), tokenizer, config)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the call stack that PyTorch's allocator appends."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _load_tensors(path: Path, wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a file; InputError unless they are finite, with the names and shapes of `wanted`."""
-    try:
-        got: dict[str, torch.Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); package it again") from error
-    missing, foreign = sorted(wanted.keys() - got.keys()), sorted(got.keys() - wanted.keys())
-    shapes = [n for n in wanted.keys() & got.keys() if wanted[n].shape != got[n].shape]
-    problem = (
-        f"tensor {missing[0]} is missing ({len(missing)} in all)"
-        if missing
-        else f"unknown tensor {foreign[0]} ({len(foreign)} in all)"
-        if foreign
-        else f"tensor {sorted(shapes)[0]} has shape {tuple(got[sorted(shapes)[0]].shape)}, "
-        f"config.yaml makes it {tuple(wanted[sorted(shapes)[0]].shape)}"
-        if shapes
-        else None
-    )
-    if problem:
-        raise InputError(f"{path}: {problem}; it belongs to another model")
-    for name, tensor in got.items():
-        if not tensor.isfinite().all():
+    state = load_tensors(folder / "model.safetensors", wanted)
+    model.load_state_dict(state | load_tensors(folder / "stats.safetensors", statistics))
+    lm = None
+    if config.lm is not None:
+        if config.lm.vocab_size != tokenizer.vocab_size:
             raise InputError(
-                f"{path}: tensor {name} has NaN or infinite values; train or copy the model again"
+                f"{folder / 'config.yaml'}: lm.vocab_size: got {config.lm.vocab_size}, wanted the model's "
+                f"{tokenizer.vocab_size}; the language model is another model's"
             )
-    return got
+        lm = build_lm(config.lm, folder / "config.yaml", folder / LM_FILE)
+    return ASRPackage(model.eval().requires_grad_(False), tokenizer, config, lm)

@@ -1,0 +1,135 @@
+"""Language model on S4D layers: it scores word pieces, alone or beside a recogniser."""
+
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from s4speech.config.base import StrictModel, dump_config, load_config
+from s4speech.config.lm import LMConfig
+from s4speech.layers import S4D, Chain, FeedForward, FrozenLayer, GatedMix, Residual, SequenceLayer, State
+from s4speech.layers.sequence import frozen_copy
+from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
+
+
+class S4LM(nn.Module):
+    """Embedding, n x [S4D with gated mix, feed-forward], norm, output layer; no positions."""
+
+    def __init__(self, config: LMConfig) -> None:
+        """Raises ValueError naming the option; `vocab_size` must be set."""
+        super().__init__()
+        if config.vocab_size is None:
+            raise ValueError("vocab_size: got null, wanted the number of tokens")
+        d_model, dropout = config.d_model, config.dropout
+        self.vocab_size = config.vocab_size
+        self.embedding = nn.Embedding(config.vocab_size, d_model)
+        self.layers = nn.ModuleList()
+        for _ in range(config.n_layers):
+            ssm = S4D(d_model, config.d_state, config.init, dt_min=config.dt_min, dt_max=config.dt_max)
+            self.layers.append(Residual(Chain(ssm, GatedMix(d_model, dropout)), dropout=dropout))
+            self.layers.append(Residual(FeedForward(d_model, config.d_ff, dropout), dropout=dropout))
+        self.norm = nn.LayerNorm(d_model)
+        self.output = nn.Linear(d_model, config.vocab_size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, U) -> logits (B, U, V) of the token after each."""
+        x: Tensor = self.embedding(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.output(self.norm(x))
+        return logits
+
+    def freeze(self) -> "FrozenLM":
+        """Constants of the recurrent form; immutable, safe to share between threads."""
+        return FrozenLM(self)
+
+
+class FrozenLM:
+    """A language model with its constants computed once: a `Scorer` of the searches."""
+
+    def __init__(self, model: S4LM) -> None:
+        self.vocab_size = model.vocab_size
+        self.embedding, self.norm = frozen_copy(model.embedding), frozen_copy(model.norm)
+        self.output = frozen_copy(model.output)
+        layers = cast(list[SequenceLayer], list(model.layers))
+        self.layers: tuple[FrozenLayer, ...] = tuple(layer.freeze() for layer in layers)
+
+    def init_state(self, batch: int) -> State:
+        """State of `batch` rows that have read nothing: the first token is <sos>."""
+        return tuple(layer.init_state(batch) for layer in self.layers)
+
+    @torch.inference_mode()
+    def score(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """One token a row, (N,) int64 -> log-probs (N, V) float32 of the next, the state after it."""
+        x, states = self.embedding(tokens), []
+        for layer, before in zip(self.layers, state, strict=True):
+            x, after = layer.step(x, before)
+            states.append(after)
+        return self._log_probs(x), tuple(states)
+
+    @torch.inference_mode()
+    def scan(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Known tokens (N, U) at once -> log-probs (N, U, V) float32 of what follows each, the last state."""
+        x, states = self.embedding(tokens), []
+        for layer, before in zip(self.layers, state, strict=True):
+            x, after = layer.scan(x, before)
+            states.append(after)
+        return self._log_probs(x), tuple(states)
+
+    def _log_probs(self, x: Tensor) -> Tensor:
+        log_probs: Tensor = self.output(self.norm(x)).float().log_softmax(-1)
+        return log_probs
+
+
+class LMPackageConfig(StrictModel):
+    """config.yaml of a language model."""
+
+    task: Literal["lm"] = "lm"
+    language: str = "en"
+    model: LMConfig
+
+
+def save_lm(
+    folder: Path,
+    config: LMPackageConfig,
+    model: S4LM,
+    tokenizer_model: Path,
+    card: str,
+    *,
+    half: bool = False,
+) -> None:
+    """Write a model directory into an existing, empty folder.
+
+    It has config.yaml, model.safetensors, tokenizer.model and README.md (the model card). half: weights as
+    float16; `load_lm` makes float32 of them.
+    """
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if half:
+        state = as_half(state)
+    (folder / "config.yaml").write_text(dump_config(config), "utf-8")
+    save_file(state, folder / "model.safetensors")
+    (folder / "tokenizer.model").write_bytes(tokenizer_model.read_bytes())
+    (folder / "README.md").write_text(card, "utf-8")
+
+
+def load_lm(folder: str | Path) -> tuple[S4LM, LMPackageConfig]:
+    """A language model in eval mode, and its config; its tokens are those of the tokenizer.model beside it.
+
+    Raises InputError naming the file: missing, of another model, damaged, or not what its name says.
+    """
+    folder = Path(folder)
+    config = load_config(LMPackageConfig, folder / "config.yaml")
+    load_tokenizer(folder, config.model.vocab_size)
+    return build_lm(config.model, folder / "config.yaml", folder / "model.safetensors"), config
+
+
+def build_lm(config: LMConfig, path: Path, weights: Path) -> S4LM:
+    """The language model of a config in the file `path`, in eval mode, with weights from a file.
+
+    Raises InputError naming the file.
+    """
+    model = build_checked(lambda: S4LM(config), path)
+    model.load_state_dict(load_tensors(weights, model.state_dict()))
+    return model.eval().requires_grad_(False)
