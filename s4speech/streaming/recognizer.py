@@ -1,55 +1,139 @@
-"""The recogniser: a model directory, loaded once, that turns samples into a transcript."""
+"""The recogniser: a model directory, loaded once, that turns samples into text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from s4speech.audio.io import Samples, Source, prepare_samples, read_audio
-from s4speech.audio.limits import MAX_DURATION_S
+from s4speech.audio.io import Source, prepare_samples, read_blocks
+from s4speech.config.streaming import EndpointRule, SearchOptions, StreamingConfig
 from s4speech.errors import InputError
-from s4speech.models.asr.recognize import hear, search
+from s4speech.models.asr.streaming import StreamingASRModel
 from s4speech.models.package import ASRPackage, load_asr
+from s4speech.search.hotwords import Hotwords, Phrase, read_hotwords
+from s4speech.search.hypothesis import Scorer
+from s4speech.streaming.endpoint import check_rules
 from s4speech.streaming.pretrained import find_model
+from s4speech.streaming.recording import Block, decode_recording
+from s4speech.streaming.segment import Setup
+from s4speech.streaming.session import Session, check_samples
+from s4speech.streaming.stream import Stream
 from s4speech.streaming.transcript import Segment, Transcript
-from s4speech.streaming.windows import cut_windows
-from s4speech.streaming.word_times import word_times
+from s4speech.streaming.vad import SAMPLE_RATE_HZ, SpeechProbability, VoiceGate, silero
+from s4speech.streaming.whole import OfflineWindows, StreamingWindows, WindowDecoder, WindowOptions
 
-Progress = Callable[[float, float], None]
+Progress = Callable[[float, float | None], None]  # seconds done, and in all if that is known
 
-_MAX_WINDOW_S = 20.0
-_BATCH_S = 60.0  # audio decoded together, padding included
+_MAX_CHUNK_MS = 20_000.0
 
 
 class Recognizer:
-    """A loaded recognition model. Immutable: any number of threads may transcribe with one at a time.
+    """A loaded recognition model. Immutable: any number of threads may use one at a time.
 
     >>> recognizer = Recognizer.load("exp/mini/package/mini-s4")
     >>> recognizer.transcribe_file("speech.flac").text
     """
 
     def __init__(self, package: ASRPackage, device: str = "cpu") -> None:
-        """Take a package from `load_asr` and freeze its decoder: constants are computed here, once."""
+        """Take a package from `load_asr` and freeze its model: constants are computed here, once."""
         self._device = torch.device(device)
-        self._model = package.model.eval().requires_grad_(False).to(self._device)
-        self._decoder = self._model.decoder.freeze()
-        self._tokenizer = package.tokenizer
-        self._frame_shift_s = package.frame_shift_s
-        self.config = package.config
-        self.sample_rate_hz: int = self._model.features.sample_rate
+        model = package.model.eval().requires_grad_(False).to(self._device)
+        self.config, self.tokenizer = package.config, package.tokenizer
+        self.sample_rate_hz: int = model.features.sample_rate
+        self._streaming = package.config.streaming or StreamingConfig()
+        self._setup: Setup | None = None
+        self._windows: WindowDecoder
+        if isinstance(model, StreamingASRModel):
+            self._setup = Setup(
+                model.freeze(),
+                package.tokenizer,
+                self._streaming.search,
+                self._streaming.calibration,
+                self._device,
+                lm=None if package.lm is None else package.lm.to(self._device).freeze(),
+            )
+            self._windows = StreamingWindows(self._setup)
+        else:
+            self._windows = OfflineWindows(package, self._device)
 
     @classmethod
-    def load(cls, name_or_dir: str | Path, *, device: str = "cpu") -> Recognizer:
+    def load(cls, name_or_dir: str | Path = "en-asr", *, device: str = "cpu") -> Recognizer:
         """Load a bundled model by name, or a model directory.
 
         Raises InputError: no such model, or a missing or foreign file in it.
         """
         return cls(load_asr(find_model(name_or_dir)), device)
+
+    @property
+    def can_stream(self) -> bool:
+        """The model can be used with `stream`."""
+        return self._setup is not None
+
+    def hotwords(self, phrases: Path | Iterable[str | Phrase], score: float | None = None) -> Hotwords:
+        """Phrases, or the Path of a file of one a line, ready to be given to `stream` and `transcribe`.
+
+        score: natural log added for each token of one; None: as the model's config.yaml says.
+
+        Raises InputError: unreadable, or a phrase that this model cannot write.
+        """
+        score = self._streaming.search.hotword_score if score is None else score
+        if isinstance(phrases, Path):
+            return read_hotwords(phrases, self.tokenizer, score)
+        return Hotwords(phrases, self.tokenizer, score)
+
+    def stream(
+        self,
+        *,
+        chunk_ms: float | None = None,
+        hotwords: Hotwords | Iterable[str] | None = None,
+        endpoints: Sequence[EndpointRule] | None = None,
+        vad: bool | SpeechProbability = False,
+        search: SearchOptions | None = None,
+        lm: Scorer | None = None,
+    ) -> Session:
+        """Begin to listen.
+
+        Args:
+            chunk_ms: audio heard at once, rounded to whole encoder frames: less is sooner, more is better.
+            hotwords: phrases to prefer: see `hotwords`.
+            endpoints: when a segment ends.
+            vad: hear only what silero-vad (True), or a function for this stream, takes for speech.
+            search: the search's options.
+            lm: a language model over the model's tokens, for a search whose lm_weight is not 0.
+
+        None: as the model's config.yaml says. Raises InputError: the model cannot stream, or an option out of
+        range.
+        """
+        if self._setup is None:
+            raise InputError(
+                "stream: this model hears whole utterances only (encoder.type conformer); transcribe files"
+                " with it, or use a model whose encoder.type is streaming"
+            )
+        chunk_ms = self._streaming.chunk_ms if chunk_ms is None else chunk_ms
+        if not 0 < chunk_ms <= _MAX_CHUNK_MS:
+            raise InputError(f"chunk_ms: got {chunk_ms}; wanted more than 0 and at most {_MAX_CHUNK_MS:g}")
+        gate = None
+        if vad:
+            if self.sample_rate_hz != SAMPLE_RATE_HZ:
+                raise InputError(
+                    f"vad: the model hears {self.sample_rate_hz} Hz, silero {SAMPLE_RATE_HZ}; leave it out"
+                )
+            gate = VoiceGate(silero() if vad is True else vad)
+        setup = replace(
+            self._setup,
+            search=search or self._setup.search,
+            hotwords=self._checked(hotwords),
+            lm=lm or self._setup.lm,
+        )
+        rules = check_rules(self._streaming.endpoints if endpoints is None else endpoints)
+        chunk_frames = max(1, round(chunk_ms / 1000 / setup.model.frame_shift_s))
+        return Session(Stream(setup, rules, chunk_frames, gate))
 
     def transcribe(
         self,
@@ -58,6 +142,7 @@ class Recognizer:
         *,
         beam: int | None = None,
         ctc_weight: float | None = None,
+        hotwords: Hotwords | Iterable[str] | None = None,
         progress: Progress | None = None,
     ) -> Transcript:
         """Transcribe a whole recording, of any length.
@@ -70,36 +155,17 @@ class Recognizer:
             beam: hypotheses kept alive; more is slower and seldom better beyond 10. None: as the model's
                 config.yaml says.
             ctc_weight: 0 (decoder only) to 1 (CTC only). None: as the model's config.yaml says.
+            hotwords: phrases to prefer (streaming models): see `hotwords`.
             progress: called with (seconds done, seconds in all) now and then.
 
         Raises InputError: an option out of range, or samples that are too few, not finite or misshapen.
         """
-        beam = self.config.decode.beam if beam is None else beam
-        ctc_weight = self.config.decode.ctc_weight if ctc_weight is None else ctc_weight
-        if beam < 1:
-            raise InputError(f"beam: got {beam}; wanted 1 or more")
-        if not 0 <= ctc_weight <= 1:
-            raise InputError(f"ctc_weight: got {ctc_weight}; wanted 0 to 1")
-        least = self._model.features.window
-        wave = prepare_samples(samples, sample_rate, self.sample_rate_hz, min_samples=least)
-        total_s = len(wave) / self.sample_rate_hz
-        windows = cut_windows(wave, self.sample_rate_hz, _MAX_WINDOW_S)
-        segments: dict[int, Segment] = {}
-        done_samples = 0
-        for batch in _batches(windows, round(_BATCH_S * self.sample_rate_hz)):
-            for window, segment in zip(batch, self._decode(wave, batch, beam, ctc_weight), strict=True):
-                done_samples += window.stop - window.start
-                if segment is not None:
-                    segments[window.start] = segment
-            if progress is not None:
-                progress(done_samples / self.sample_rate_hz, total_s)
-        ordered = tuple(segments[start] for start in sorted(segments))
-        return Transcript(
-            text=" ".join(segment.text for segment in ordered),
-            segments=ordered,
-            words=tuple(word for segment in ordered for word in segment.words),
-            duration_s=total_s,
+        options = self._options(beam, ctc_weight, hotwords)
+        wave = prepare_samples(
+            samples, sample_rate, self.sample_rate_hz, min_samples=self._windows.min_samples
         )
+        blocks = [(wave, self.sample_rate_hz)]
+        return self._collect(blocks, options, "samples", len(wave) / self.sample_rate_hz, progress)
 
     def transcribe_file(
         self,
@@ -107,54 +173,70 @@ class Recognizer:
         *,
         beam: int | None = None,
         ctc_weight: float | None = None,
-        max_duration_s: float = MAX_DURATION_S,
+        hotwords: Hotwords | Iterable[str] | None = None,
+        max_duration_s: float = math.inf,
         progress: Progress | None = None,
     ) -> Transcript:
-        """Transcribe a file, ``"-"`` for standard input, or a binary file object: what `read_audio` reads."""
-        least = self._model.features.window
-        samples = read_audio(source, self.sample_rate_hz, min_samples=least, max_duration_s=max_duration_s)
-        return self.transcribe(
-            samples, self.sample_rate_hz, beam=beam, ctc_weight=ctc_weight, progress=progress
+        """Transcribe a file, ``"-"`` for standard input, or a binary file object: what `read_blocks` reads.
+
+        It is read while it is transcribed, so the memory needed does not depend on its length. The rest as in
+        `transcribe`, but progress is told None for the seconds in all where the source does not say.
+        """
+        options = self._options(beam, ctc_weight, hotwords)
+        with read_blocks(source, max_duration_s=max_duration_s) as audio:
+            blocks = ((block, audio.sample_rate_hz) for block in audio)
+            return self._collect(blocks, options, audio.name, audio.duration_s, progress)
+
+    def transcribe_stream(
+        self,
+        blocks: Iterable[tuple[NDArray[Any], int]],
+        *,
+        beam: int | None = None,
+        ctc_weight: float | None = None,
+        hotwords: Hotwords | Iterable[str] | None = None,
+    ) -> Iterator[Segment]:
+        """The segments of `transcribe`, in order, of a recording that comes in blocks (samples, sample rate).
+
+        The memory needed does not depend on its length. A segment comes up to some minutes of audio after its
+        words; to have them at once, use `stream`. The rest as in `transcribe`, but InputError comes after the
+        segments of what was good.
+        """
+        options = self._options(beam, ctc_weight, hotwords)
+        mono = ((check_samples(samples, rate), rate) for samples, rate in blocks)
+        decoded = decode_recording(self._windows, mono, options, "samples")
+        return (segment for _, segment in decoded if segment is not None)
+
+    def _options(
+        self, beam: int | None, ctc_weight: float | None, hotwords: Hotwords | Iterable[str] | None
+    ) -> WindowOptions:
+        if beam is not None and beam < 1:
+            raise InputError(f"beam: got {beam}; wanted 1 or more")
+        if ctc_weight is not None and not 0 <= ctc_weight <= 1:
+            raise InputError(f"ctc_weight: got {ctc_weight}; wanted 0 to 1")
+        return WindowOptions(beam, ctc_weight, self._checked(hotwords))
+
+    def _checked(self, hotwords: Hotwords | Iterable[str] | None) -> Hotwords | None:
+        return hotwords if hotwords is None or isinstance(hotwords, Hotwords) else self.hotwords(hotwords)
+
+    def _collect(
+        self,
+        blocks: Iterable[Block],
+        options: WindowOptions,
+        name: str,
+        total_s: float | None,
+        progress: Progress | None,
+    ) -> Transcript:
+        """All segments of a recording."""
+        segments: list[Segment] = []
+        done_s = 0.0
+        for done_s, segment in decode_recording(self._windows, blocks, options, name):
+            if segment is not None:
+                segments.append(segment)
+            if progress is not None:
+                progress(done_s, total_s)
+        return Transcript(
+            text=" ".join(segment.text for segment in segments),
+            segments=tuple(segments),
+            words=tuple(word for segment in segments for word in segment.words),
+            duration_s=done_s,
         )
-
-    @torch.inference_mode()
-    def _decode(
-        self, wave: Samples, windows: Sequence[slice], beam: int, ctc_weight: float
-    ) -> list[Segment | None]:
-        """Decode windows of ``wave`` as one batch; None for one without words."""
-        sizes = [window.stop - window.start for window in windows]
-        padded = np.zeros((len(windows), max(sizes)), np.float32)
-        for row, window in zip(padded, windows, strict=True):
-            row[: window.stop - window.start] = wave[window]
-        features, lengths = self._model.features(
-            torch.from_numpy(padded).to(self._device), torch.tensor(sizes, device=self._device)
-        )
-        heard = hear(self._model, features, lengths)
-        found = search("joint", self._decoder, heard, beam=beam, ctc_weight=ctc_weight)
-        return [
-            self._segment(best[0].tokens, log_probs[:length], window.start)
-            for best, log_probs, length, window in zip(
-                found, heard.log_probs, heard.lengths.tolist(), windows, strict=True
-            )
-        ]
-
-    def _segment(self, tokens: list[int], log_probs: torch.Tensor, start: int) -> Segment | None:
-        """Make a segment of one window's tokens; log_probs (T, V), start: the window's first sample."""
-        words = word_times(
-            log_probs, tokens, self._tokenizer, self._frame_shift_s, start / self.sample_rate_hz
-        )
-        if not words:
-            return None
-        return Segment(" ".join(word.text for word in words), words[0].start_s, words[-1].end_s, words)
-
-
-def _batches(windows: Sequence[slice], limit: int) -> list[list[slice]]:
-    """Group windows of like length so that a group has at most ``limit`` samples, padding included."""
-    groups: list[list[slice]] = []
-    for window in sorted(windows, key=lambda w: w.start - w.stop):
-        # Sorted from the longest, so the first of a group is what all are padded to.
-        if groups and (len(groups[-1]) + 1) * (groups[-1][0].stop - groups[-1][0].start) <= limit:
-            groups[-1].append(window)
-        else:
-            groups.append([window])
-    return groups

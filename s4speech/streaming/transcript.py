@@ -22,6 +22,13 @@ class Segment:
     end_s: float  # of the last word
     words: tuple[Word, ...]
 
+    @classmethod
+    def of(cls, words: tuple[Word, ...]) -> "Segment | None":
+        """The segment of these words, in order; None if there are none."""
+        if not words:
+            return None
+        return cls(" ".join(word.text for word in words), words[0].start_s, words[-1].end_s, words)
+
 
 @dataclass(frozen=True)
 class Transcript:

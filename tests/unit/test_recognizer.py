@@ -1,5 +1,6 @@
 """The recogniser around a model: windows, word times, batching. The model here has random weights."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -12,9 +13,11 @@ import torch
 
 from s4speech.errors import InputError
 from s4speech.streaming.pretrained import bundled_models, find_model
-from s4speech.streaming.windows import cut_windows
+from s4speech.streaming.windows import cut_windows, iter_windows
 from s4speech.streaming.word_times import word_times
 from s4speech.text.tokenizer import Tokenizer
+from tests.tiny_streaming import babble as noise
+from tests.tiny_streaming import tiny_recognizer
 
 RATE = 16000
 TEXTS = ["THE CAT SAT ON THE MAT", "IT IS A DOG", "HELLO WORLD"] * 5
@@ -198,3 +201,82 @@ def test_the_shortest_recording_is_one_window_of_the_model(tokenizer, tmp_path, 
             recognizer.transcribe(babble(1)[:count], RATE)
         with pytest.raises(InputError, match=rf"short\.wav: .*wanted at least {least}"):
             recognizer.transcribe_file(path)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 19.9, 20.0, 20.01, 25.3, 39.9, 40.1, 61, 200])
+def test_windows_of_blocks_are_those_of_the_whole(seconds):
+    rng = np.random.default_rng(1)
+    samples = rng.uniform(-1, 1, int(seconds * RATE)).astype(np.float32)
+    blocks = np.split(samples, np.sort(rng.integers(0, len(samples) + 1, 9)))
+    windows = list(iter_windows(blocks, RATE))
+    assert [slice(start, start + len(window)) for start, window in windows] == cut_windows(samples, RATE)
+    assert np.array_equal(np.concatenate([window for _, window in windows]), samples)
+
+
+@pytest.fixture(scope="module")
+def streaming(tmp_path_factory):
+    return tiny_recognizer(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(params=["recognizer", "streaming"])
+def either(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_a_file_is_its_samples(either, tmp_path):
+    wave, quick = noise(23, 44_100), {"beam": 2, "ctc_weight": 1.0}
+    soundfile.write(tmp_path / "a.wav", wave, 44_100, subtype="FLOAT")
+    seen = []
+    result = either.transcribe(wave, 44_100, **quick)
+    assert (
+        either.transcribe_file(tmp_path / "a.wav", **quick, progress=lambda *told: seen.append(told))
+        == result
+    )
+    assert len(result.segments) == 2
+    assert seen[-1] == pytest.approx((23, 23))
+    blocks = ((block, 44_100) for block in np.split(wave, 50))
+    assert tuple(either.transcribe_stream(blocks, **quick)) == result.segments
+
+
+def test_a_recording_without_end_is_transcribed_as_it_comes(streaming, monkeypatch):
+    monkeypatch.setattr("s4speech.streaming.recording._MAX_WINDOW_S", 2.0)
+    monkeypatch.setattr("s4speech.streaming.recording._AHEAD", 2)
+    endless = itertools.repeat((noise(0.5), RATE))
+    segments = list(itertools.islice(streaming.transcribe_stream(endless), 4))
+    assert [one.end_s <= two.start_s for one, two in pairwise(segments)] == [True] * 3
+
+
+def test_damage_costs_only_what_follows(streaming):
+    good = noise(8)
+    blocks = [*((block, RATE) for block in np.split(good, 8)), (np.full(9, np.nan), RATE), (good, RATE)]
+    segments = []
+    with pytest.raises(InputError, match="sample 0"):
+        for segment in streaming.transcribe_stream(blocks):
+            segments.append(segment)
+    assert tuple(segments) == streaming.transcribe(good, RATE).segments
+    with pytest.raises(InputError, match="sample 0"):
+        list(streaming.transcribe_stream([(good[:9], RATE), (np.full(9, np.nan), RATE)]))
+
+
+def test_windows_of_a_streaming_model_are_the_same_in_any_batch(streaming):
+    wave = noise(45)
+    together = streaming.transcribe(wave, RATE)
+    assert len(together.segments) == 3
+    starts = [window.start for window in cut_windows(wave, RATE)]
+    for start, stop, segment in zip(starts, [*starts[1:], len(wave)], together.segments, strict=True):
+        alone = streaming.transcribe(wave[start:stop], RATE)
+        assert alone.text == segment.text
+        shift = start / RATE
+        assert [word.start_s + shift for word in alone.words] == pytest.approx(
+            [word.start_s for word in segment.words]
+        )
+
+
+def test_ctc_weight_of_a_streaming_model(streaming):
+    wave = noise(4)
+    texts = {weight: streaming.transcribe(wave, RATE, ctc_weight=weight).text for weight in (0.01, 0.5, 1.0)}
+    assert len(set(texts.values())) > 1
+    with pytest.raises(InputError, match="ctc_weight: got 0"):
+        streaming.transcribe(wave, RATE, ctc_weight=0.0)
+    with pytest.raises(InputError, match="beam: got 0"):
+        next(streaming.transcribe_stream([(wave, RATE)], beam=0))
