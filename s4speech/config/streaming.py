@@ -15,13 +15,14 @@ class SearchOptions(StrictModel):
 
         log p_ctc(h) + decoder_weight log p_dec(h) + lm_weight log p_lm(h) + length_bonus |h| + hotwords(h).
 
-    beam: prefixes kept after each frame. min_probability: a token extends a prefix only in frames that give
-    it at least this much. nbest: hypotheses that the decoder scores again at the end of a segment, when
-    rescore_weight, which then takes the place of decoder_weight, is not 0. hotword_score: natural log added
-    for each token of a hotword.
+    beam: prefixes kept after each frame, of those that are at most `margin` (null: any) behind the best.
+    min_probability: a token extends a prefix only in frames that give it at least this much. nbest:
+    hypotheses that the decoder scores again at the end of a segment, when rescore_weight, which then takes
+    the place of decoder_weight, is not 0. hotword_score: natural log added for each token of a hotword.
     """
 
     beam: Positive = 8
+    margin: PositiveFloat | None = None
     min_probability: Annotated[float, Field(ge=0, lt=1)] = 0.01
     decoder_weight: NotNegativeFloat = 0.3
     rescore_weight: NotNegativeFloat = 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple
 
@@ -72,6 +73,7 @@ class FrameSyncSearch:
         self.n_frames = 0
         self._options = options
         self._threshold = math.log(options.min_probability) if options.min_probability > 0 else -_INF
+        self._margin = _INF if options.margin is None else options.margin
         self._decoder = StackedStates(start) if start is not None and options.decoder_weight > 0 else None
         self._lm = lm if options.lm_weight > 0 else None
         if self._lm is not None:
@@ -92,6 +94,10 @@ class FrameSyncSearch:
             if self._decoder is not None:
                 answer = yield Ask(self.n_frames, *self._decoder.read(parents, [p.row for p in parents]))
             self._apply(extensions, parents, answer)
+        elif self._margin < _INF:
+            ranks = [prefix.total + prefix.rest for prefix in self._live]
+            if min(ranks) < max(ranks) - self._margin:
+                self._keep_best(list(self._live))
         self.n_frames += 1
 
     def hypotheses(self) -> list[Hypothesis]:
@@ -168,6 +174,7 @@ class FrameSyncSearch:
         moving = {move.child for move in moves}
         ranks = sorted(prefix.total + prefix.rest for prefix in live if prefix not in moving)
         floor = ranks[-self._options.beam] if len(ranks) >= self._options.beam else -_INF
+        floor = max(floor, max(ranks, default=-_INF) - self._margin)
         return [extension for extension in new if self._bound(extension) >= floor] + moves
 
     def _bound(self, extension: Extension) -> float:
@@ -197,8 +204,13 @@ class FrameSyncSearch:
             child.frames, child.peak = (*parent.frames, self.n_frames), log_p
             child.attention, child.row = parent.attention + gain, row
             child.rest = self._rest(child)
+        self._keep_best(live)
+
+    def _keep_best(self, live: list[Prefix]) -> None:
+        """The best of these prefixes are live from now on."""
         live.sort(key=lambda prefix: prefix.total + prefix.rest, reverse=True)
-        self._live = [live[0], *(p for p in live[1 : self._options.beam] if p.total + p.rest > -_INF)]
+        least = max(live[0].total + live[0].rest - self._margin, -sys.float_info.max)
+        self._live = [live[0], *(p for p in live[1 : self._options.beam] if p.total + p.rest >= least)]
 
         by_tokens = {prefix.tokens: prefix for prefix in self._live}
         for prefix in self._live:

@@ -207,7 +207,9 @@ class NaiveSearch:
                 after[child] = new
         self.live = after
         ranked = sorted(after, key=lambda h: -self.score(h) - self.parts(h, after[h].frames)["pending"])
-        self.live = {h: after[h] for h in ranked[: self.options.beam]}
+        ranks = {h: self.score(h) + self.parts(h, after[h].frames)["pending"] for h in ranked}
+        least = ranks[ranked[0]] - (self.options.margin or math.inf)
+        self.live = {h: after[h] for h in ranked[: self.options.beam] if ranks[h] >= least}
 
     def hypotheses(self) -> list[Hypothesis]:
         found = []
@@ -220,13 +222,23 @@ class NaiveSearch:
 
 
 # The third has room for everything, so nothing that is not worth a question may be left out either.
-@pytest.mark.parametrize("beam, least, frames", [(1, 0.02, 25), (6, 0.02, 25), (5000, 0.1, 7)])
+@pytest.mark.parametrize(
+    "beam, least, frames, margin",
+    [(1, 0.02, 25, None), (6, 0.02, 25, None), (5000, 0.1, 7, None), (6, 0.15, 25, 1.0), (50, 0.15, 16, 2.0)],
+)
 @pytest.mark.parametrize("seed", range(5))
-def test_it_is_the_naive_search(beam: int, least: float, frames: int, seed: int) -> None:
+def test_it_is_the_naive_search(
+    beam: int, least: float, frames: int, margin: float | None, seed: int
+) -> None:
     log_probs = random_frames(frames, 7, seed)
     decoder, lm = ToyDecoder(7, frames, seed), RecurrentScorer(torch.zeros(1, 7, dtype=torch.float64), seed)
     options = SearchOptions(
-        beam=beam, min_probability=least, decoder_weight=0.6, lm_weight=0.3, length_bonus=0.9
+        beam=beam,
+        margin=margin,
+        min_probability=least,
+        decoder_weight=0.6,
+        lm_weight=0.3,
+        length_bonus=0.9,
     )
     search = FrameSyncSearch(options, start=decoder.start(), lm=lm, hotwords=PairHotword())  # type: ignore[arg-type]
     naive = NaiveSearch(options, decoder, lm)
