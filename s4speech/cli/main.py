@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from s4speech import __version__
+from s4speech.cli.bench import bench
 from s4speech.cli.models import models
 from s4speech.cli.score import score
 from s4speech.cli.transcribe import transcribe
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(models)
 app.command()(score)
+app.add_typer(bench, name="bench")
 
 
 @app.callback(invoke_without_command=True)
