@@ -15,7 +15,7 @@ from s4speech.data.sequential import copy_task, delay_task, listops_task
 from s4speech.data.speech_commands import SAMPLE_RATE_HZ, speech_commands_task
 from s4speech.errors import InputError
 from s4speech.models.classify import build_classifier, check_rate
-from s4speech.models.package import BUILD_ERRORS, first_line
+from s4speech.models.loading import BUILD_ERRORS, first_line
 from s4speech.train.trainer import average_checkpoints, best_checkpoints
 
 

@@ -1,9 +1,8 @@
-"""`s4speech transcribe`: audio files to text."""
+"""`s4speech transcribe`: recordings, pipes and the microphone to text."""
 
-import json
+import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -11,14 +10,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from s4speech.audio.limits import MAX_DURATION_S
+from s4speech.cli.inputs import (
+    MICROPHONE,
+    STANDARD_INPUT,
+    Input,
+    PCMOptions,
+    check_input,
+    check_whole,
+    find_inputs,
+    open_source,
+)
+from s4speech.cli.output import Outputs
+from s4speech.cli.progress import progress
+from s4speech.cli.stop import StopSignals, end_on_sigterm
+from s4speech.cli.stream import Listener
 from s4speech.errors import InputError
 
 if TYPE_CHECKING:
+    from s4speech.audio.microphone import Microphone
+    from s4speech.config.streaming import SearchOptions
     from s4speech.streaming.recognizer import Recognizer
-    from s4speech.streaming.transcript import Transcript
+    from s4speech.streaming.session import Session
 
-Report = Callable[[float, float], None]
+DEFAULT_MODEL = "en-asr"
 
 
 class Format(str, Enum):
@@ -33,13 +47,29 @@ class Format(str, Enum):
 
 
 def transcribe(
-    files: Annotated[list[str], typer.Argument(help="Audio of any format and rate; - is standard input.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="Audio of any format and rate, folders of it; - is standard input."),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model directory or bundled name.")
+        str | None,
+        typer.Option("--model", "-m", help=f"Model directory or bundled name; default: {DEFAULT_MODEL}."),
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show words as they are said; any length, in constant memory.")
+    ] = False,
+    mic: Annotated[bool, typer.Option("--mic", help="Listen to the microphone, until Ctrl-C.")] = False,
+    mic_device: Annotated[
+        str | None, typer.Option("--mic-device", help="Number or part of the name of an input device.")
     ] = None,
     output_format: Annotated[
-        Format, typer.Option("--output_format", "-f", help="What to write.")
-    ] = Format.txt,
+        Format | None,
+        typer.Option(
+            "--output_format",
+            "-f",
+            help="What to write; default: txt, or with --stream into a pipe json, a line for each event.",
+        ),
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option("--output_dir", "-o", help="Write <stem>.<format> here, not to the terminal."),
@@ -58,113 +88,163 @@ def transcribe(
         int | None, typer.Option("--max_line_width", min=1, help="Characters a line.")
     ] = None,
     max_duration: Annotated[
-        float, typer.Option("--max_duration", min=0, help="Longest recording taken, in seconds.")
-    ] = MAX_DURATION_S,
+        float | None, typer.Option("--max_duration", min=0, help="Longest recording taken, in seconds.")
+    ] = None,
+    chunk_ms: Annotated[
+        float | None,
+        typer.Option("--chunk-ms", help="With --stream: audio heard at once; less is sooner and less exact."),
+    ] = None,
+    hotwords: Annotated[
+        Path | None,
+        typer.Option(
+            "--hotwords", help="A file of words and phrases to expect, one a line (streaming models)."
+        ),
+    ] = None,
+    vad: Annotated[
+        bool, typer.Option("--vad", help="With --stream: pass over silence (silero-vad).")
+    ] = False,
+    simulate_realtime: Annotated[
+        bool, typer.Option("--simulate-realtime", help="With --stream: read files no faster than they play.")
+    ] = False,
+    sample_rate: Annotated[
+        int | None,
+        typer.Option(
+            "--sample-rate", help="Of standard input without a header, or of the microphone, in Hz."
+        ),
+    ] = None,
+    pcm_format: Annotated[
+        str | None,
+        typer.Option(
+            "--pcm-format",
+            help="Of standard input without a header: s16le, s24le, s32le, f32le, f64le, u8, mulaw or alaw.",
+        ),
+    ] = None,
+    channels: Annotated[int | None, typer.Option("--channels", help="Its channels; default: 1.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
 ) -> None:
-    """Transcribe audio files to the terminal, or to files with -o."""
+    """Transcribe audio to the terminal, or to files with -o."""
     # Everything that can be wrong with the request is found before torch is imported.
     directory = _checked_model(model)
-    writer = _Writer(files, output_format, output_dir, word_timestamps, max_line_width)
-    good = [file for file in files if _survives(partial(_check, file, max_duration))]
-    failed = len(good) < len(files)
+    names = files or []
+    live, stdin = stream or mic, STANDARD_INPUT in names
+    limit_s = math.inf if max_duration is None else max_duration
+    pcm = PCMOptions(sample_rate, pcm_format, channels)
+    _check_use(live, "--stream and --mic", chunk_ms=chunk_ms, vad=vad)
+    _check_use(stream and not mic, "files with --stream", simulate_realtime=simulate_realtime)
+    _check_use(not live, "files without --stream", ctc_weight=ctc_weight)
+    _check_use(mic, "--mic", mic_device=mic_device)
+    _check_use(mic or stdin, "standard input (-) and --mic", sample_rate=sample_rate)
+    _check_use(stdin, "standard input (-)", pcm_format=pcm_format, channels=channels)
+    if chunk_ms is not None and not 0 < chunk_ms < math.inf:
+        raise InputError(f"--chunk-ms: got {chunk_ms:g}; wanted more than 0, for example 320")
+    if hotwords is not None:
+        hotwords.open("rb").close()
+    if mic == bool(names):
+        what = "got files and --mic" if mic else "nothing to transcribe"
+        raise InputError(f"transcribe: {what}; give audio files, folders, - for standard input, or --mic")
+    inputs = [Input(MICROPHONE, Path("microphone"))] if mic else []
+    tried = [_survives(partial(_add, inputs, name)) for name in names]
+    outputs = Outputs(
+        inputs,
+        None if output_format is None else output_format.value,
+        output_dir,
+        streaming=live,
+        word_timestamps=word_timestamps,
+        max_line_width=max_line_width,
+    )
+    microphone = _microphone(mic_device, sample_rate) if mic else None
+    good = [one for one in inputs if mic or _survives(partial(check_input, one, pcm, limit_s))]
+    complete = all(tried) and len(good) == len(inputs)
     if good:
-        from s4speech.streaming.recognizer import Recognizer
-
-        recognizer = Recognizer.load(directory)
-        options = {"beam": beam_size, "ctc_weight": ctc_weight, "max_duration_s": max_duration}
-        for file in good:
-            failed |= not _survives(partial(_transcribe_one, recognizer, file, writer, options))
-    if failed:
+        recognizer = _load(directory, device)
+        phrases = None if hotwords is None else recognizer.hotwords(hotwords)
+        if live:
+            session = partial(
+                recognizer.stream,
+                chunk_ms=chunk_ms,
+                hotwords=phrases,
+                vad=vad,
+                search=_search_options(recognizer, beam_size),
+            )
+            listener = Listener(outputs, pcm, limit_s, simulate_realtime, microphone)
+            complete &= _listen(session, listener, good)
+        else:
+            search = {"beam": beam_size, "ctc_weight": ctc_weight, "hotwords": phrases}
+            whole = partial(_transcribe_whole, recognizer, outputs, pcm, search | {"max_duration_s": limit_s})
+            with end_on_sigterm():
+                complete &= all([_survives(partial(whole, one)) for one in good])
+    if not complete:
         raise typer.Exit(2)
 
 
-def _transcribe_one(recognizer: "Recognizer", file: str, writer: "_Writer", options: dict[str, Any]) -> None:
-    with _progress(file) as progress:
-        transcript = recognizer.transcribe_file(file, progress=progress, **options)
-    writer.write(file, transcript)
+def _transcribe_whole(
+    recognizer: "Recognizer", outputs: Outputs, pcm: PCMOptions, options: dict[str, Any], one: Input
+) -> None:
+    source = open_source(one, pcm)
+    with progress(one.output.name) as report:
+        transcript = recognizer.transcribe_file(source, progress=report, **options)
+    outputs.write(one, transcript)
+    check_whole(source)
 
 
-class _Writer:
-    """Where transcripts go: text for the terminal, or files that appear whole."""
-
-    def __init__(
-        self,
-        files: list[str],
-        output_format: Format,
-        directory: Path | None,
-        word_timestamps: bool,
-        max_line_width: int | None,
-    ) -> None:
-        """Check that the outputs can be told apart. Raises InputError: they cannot, or no such folder."""
-        self._format, self._directory = output_format, directory
-        self._word_timestamps, self._max_line_width = word_timestamps, max_line_width
-        self._several = len(files) > 1
-        if directory is not None:
-            _check_output(files, directory)
-        elif output_format is Format.all or (
-            self._several and output_format not in (Format.txt, Format.json)
-        ):
-            what = f"-f {output_format.value}" + (" of several files" if self._several else "")
-            raise InputError(f"{what}: the terminal cannot hold it; give a folder with -o DIR")
-
-    def write(self, file: str, transcript: "Transcript") -> None:
-        """Write one file's transcript."""
-        from s4speech.cli.formats import as_dict, render
-        from s4speech.files import write_by_rename
-
-        chosen = ["txt", "vtt", "srt", "tsv", "json"] if self._format is Format.all else [self._format.value]
-        if self._directory is None and self._several:
-            if self._format is Format.json:  # one object a line can be taken apart again
-                plain = {"file": file} | as_dict(transcript, self._word_timestamps)
-                typer.echo(json.dumps(plain, ensure_ascii=False))
-            else:
-                typer.echo(f"{file}: {transcript.text}")
-            return
-        for extension in chosen:
-            content = render(
-                transcript,
-                extension,
-                max_line_width=self._max_line_width,
-                word_timestamps=self._word_timestamps,
-            )
-            if self._directory is None:
-                typer.echo(content, nl=False)
-            else:
-                write_by_rename(self._directory / f"{_stem(file)}.{extension}", content)
+def _listen(new_session: Callable[[], "Session"], listener: Listener, inputs: list[Input]) -> bool:
+    """Transcribe the inputs as they are heard; False when one was bad. Raises Exit: a signal ended it."""
+    complete = True
+    with StopSignals() as stop:
+        for one in inputs:
+            if stop.received is None:
+                session = new_session()  # options that are wrong for one are wrong for all
+                complete &= _survives(partial(listener.transcribe, one, session, stop))
+    if stop.received is not None:
+        raise typer.Exit(stop.exit_code)
+    return complete
 
 
-def _check(file: str, max_duration_s: float) -> None:
-    """Look at a file's header. Raises InputError: it cannot be read as audio, or is too long."""
-    from s4speech.audio.io import audio_info, check_duration
+def _load(directory: Path, device: str) -> "Recognizer":
+    """Load the model. Raises InputError: a file of it is wrong, or the device is not there."""
+    import torch
 
-    if file != "-" and not Path(file).is_fifo():  # a pipe can be read only once
-        check_duration(audio_info(file), max_duration_s, file)
+    from s4speech.streaming.recognizer import Recognizer
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"--device {device}: {why}; wanted cpu, or a device that is there") from error
+    return Recognizer.load(directory, device=device)
+
+
+def _search_options(recognizer: "Recognizer", beam: int | None) -> "SearchOptions | None":
+    """Return the model's own options with another beam; None: as they are."""
+    streaming = recognizer.config.streaming
+    if beam is None or streaming is None:
+        return None
+    return streaming.search.model_copy(update={"beam": beam})
+
+
+def _microphone(device: str | None, sample_rate: int | None) -> "Microphone":
+    from s4speech.audio.microphone import find_microphone
+
+    return find_microphone(device, sample_rate)
+
+
+def _add(inputs: list[Input], name: str) -> None:
+    inputs += find_inputs(name)
 
 
 def _checked_model(model: str | None) -> Path:
-    from s4speech.streaming.pretrained import HOW_TO_TRAIN, find_model
+    from s4speech.streaming.pretrained import HOW_TO_TRAIN, bundled_models, find_model
 
-    if model is None:
+    if model is None and DEFAULT_MODEL not in bundled_models():
         raise InputError(f"transcribe: no model given; give a model directory with -m DIR, or {HOW_TO_TRAIN}")
-    return find_model(model)
+    return find_model(model or DEFAULT_MODEL)
 
 
-def _check_output(files: list[str], directory: Path) -> None:
-    """Make the output folder. Raises InputError: it is a file, or two inputs would write the same output."""
-    by_stem: dict[str, str] = {}
-    for file in files:
-        other = by_stem.setdefault(_stem(file), file)
-        if other != file:
-            raise InputError(
-                f"{file}: its output would have the name of {other}'s; give each its own folder with -o"
-            )
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"{directory}: is a file; wanted a folder for the transcripts after -o")
-    directory.mkdir(parents=True, exist_ok=True)
-
-
-def _stem(file: str) -> str:
-    return "stdin" if file == "-" else Path(file).stem
+def _check_use(possible: bool, what: str, **options: object) -> None:
+    """Raise InputError for an option that was given where it would do nothing."""
+    for name, value in options.items():
+        if not (possible or value is None or value is False):
+            raise InputError(f"--{name.replace('_', '-')}: is for {what} only; leave it out")
 
 
 def _survives(work: Callable[[], None]) -> bool:
@@ -174,23 +254,11 @@ def _survives(work: Callable[[], None]) -> bool:
     except InputError as error:
         print(f"s4speech: {error}", file=sys.stderr)
         return False
+    except BrokenPipeError as error:  # the reader of our output has seen enough
+        raise typer.Exit(0) from error
     except OSError as error:
-        if error.filename is None:  # not about a file: the reader of our output has left
+        if error.filename is None:
             raise
         print(f"s4speech: {error.filename}: {error.strerror}", file=sys.stderr)
         return False
     return True
-
-
-@contextmanager
-def _progress(file: str) -> Iterator[Report | None]:
-    """Show a bar on standard error while one file is transcribed, if a person is watching."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(_stem(file), total=None)
-        yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)

@@ -6,14 +6,16 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
-from s4speech.audio import io as audio_io
-from s4speech.audio.io import audio_info, prepare_samples, read_audio
+from s4speech.audio import blocks as audio_blocks
+from s4speech.audio.io import audio_info, prepare_samples, read_audio, read_blocks
+from s4speech.audio.pcm import RawPCM
 from s4speech.errors import InputError
 
 RATE = 16000
@@ -70,7 +72,7 @@ def test_other_rates_are_resampled(rate):
 
 def test_blocks_do_not_show(monkeypatch):
     noise = np.random.default_rng(0).uniform(-1, 1, 44100).astype(np.float32)
-    monkeypatch.setattr(audio_io, "_BLOCK_SAMPLES", 1000)
+    monkeypatch.setattr(audio_blocks, "_BLOCK_SAMPLES", 1000)
     samples = read_audio(io.BytesIO(wav(noise, 44100)))
     assert np.allclose(samples, soxr.resample(noise, 44100, RATE), atol=1e-5)
 
@@ -92,10 +94,11 @@ def test_standard_input_and_pipes(tmp_path):
 
 
 def test_a_pipe_that_never_ends_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(audio_io, "_MAX_STREAM_BYTES", 4000)
+    monkeypatch.setattr(audio_blocks, "_MAX_STREAM_BYTES", 4000)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(wav(tone()),))
+    data = encoded(tone(), format="FLAC")  # a WAV is not stored
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
     writer.start()
     with pytest.raises(InputError, match="through a pipe"):
         read_audio(pipe)
@@ -163,7 +166,7 @@ def test_a_flac_without_a_length_says_so():
 
 @pytest.mark.parametrize(("bad", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
 def test_the_first_sample_that_is_no_number_is_named(monkeypatch, bad, shown):
-    monkeypatch.setattr(audio_io, "_BLOCK_SAMPLES", 1000)
+    monkeypatch.setattr(audio_blocks, "_BLOCK_SAMPLES", 1000)
     samples = tone()
     samples[[8000, 9000]] = bad
     with pytest.raises(InputError, match=rf"sample 8000 \(0\.500 s\) is {shown}"):
@@ -224,6 +227,93 @@ def test_prepare_samples():
 def test_prepare_samples_refuses(samples, rate, message):
     with pytest.raises(InputError, match=message):
         prepare_samples(samples, rate)
+
+
+def collected(source, **options):
+    """Every block, and the message of the error that ended them."""
+    blocks, message = [], ""
+    with read_blocks(source, **options) as audio:
+        try:
+            for block in audio:
+                blocks.append(block)
+        except InputError as error:
+            message = str(error)
+    return blocks, message
+
+
+def test_blocks_of_a_file(tmp_path):
+    stereo = np.stack([tone(2.5, 44100), 0 * tone(2.5, 44100)], 1)
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav(stereo, 44100))
+    with read_blocks(path, block_s=0.5) as audio:
+        assert (audio.name, audio.sample_rate_hz, audio.duration_s) == (str(path), 44100, 2.5)
+        blocks = list(audio)
+    assert [len(block) for block in blocks] == [22050] * 5
+    assert {block.dtype for block in blocks} == {np.dtype(np.float32)}
+    assert np.allclose(np.concatenate(blocks), stereo.mean(1))
+
+
+def test_what_is_before_a_fault_is_given():
+    samples = tone()
+    samples[8000] = np.inf
+    blocks, message = collected(io.BytesIO(wav(samples)), block_s=0.3)
+    assert sum(map(len, blocks)) == 8000
+    assert "sample 8000 (0.500 s) is inf" in message
+    data = bytearray(encoded(np.random.default_rng(0).uniform(-0.5, 0.5, 5 * RATE), format="FLAC"))
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(2000)
+    blocks, message = collected(io.BytesIO(bytes(data)), block_s=0.1)
+    assert RATE < sum(map(len, blocks)) < 3 * RATE
+    assert "truncated or damaged" in message
+
+
+def test_a_file_that_is_cut_short_or_too_long_is_refused_before_its_first_block(tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav(tone())[:-100])
+    with pytest.raises(InputError, match="truncated"), read_blocks(path):
+        pass
+    path.write_bytes(wav(tone()))
+    with pytest.raises(InputError, match=r"wanted at most 0\.5 s"), read_blocks(path, max_duration_s=0.5):
+        pass
+
+
+@pytest.mark.parametrize("format", ["FLAC", "WAV"])
+def test_memory_does_not_follow_the_length(tmp_path, format):
+    path = tmp_path / "x"
+    with soundfile.SoundFile(path, "w", RATE, 1, format=format, subtype="PCM_16") as file:
+        for _ in range(20):
+            file.write(np.zeros(60 * RATE, np.int16))
+    tracemalloc.start()
+    try:
+        with read_blocks(path) as audio:
+            assert sum(map(len, audio)) == 1200 * RATE
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6
+
+
+@pytest.mark.parametrize("head", [b"", wav(tone(5)).partition(b"data")[0] + b"data\xff\xff\xff\xff"])
+def test_a_pipe_gives_what_has_come(head):
+    """The writer waits for an answer to every piece: nothing may be held back until there is more."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as pipe, open(writer, "wb", buffering=0) as end:
+        source = pipe if head else RawPCM(pipe, RATE, "f32le")
+        piece = tone(0.1).tobytes()
+        end.write(head + piece)
+        with read_blocks(source) as audio:
+            for _ in range(3):
+                assert np.array_equal(next(audio.blocks), tone(0.1))
+                end.write(piece)
+
+
+def test_a_file_as_standard_input(tmp_path):
+    path = tmp_path / "x.flac"
+    path.write_bytes(encoded(tone(), format="FLAC"))
+    code = "from s4speech.audio.io import read_audio; print(len(read_audio('-')))"
+    with path.open("rb") as file:
+        done = subprocess.run([sys.executable, "-c", code], stdin=file, capture_output=True)
+    assert done.stdout == b"16000\n", done.stderr
 
 
 def test_every_message_is_one_line(tmp_path):

@@ -2,10 +2,11 @@
 
 import itertools
 import json
+from functools import partial
 
 import pytest
 
-from s4speech.cli.formats import as_dict, as_json, as_srt, as_tsv, as_txt, as_vtt, render
+from s4speech.cli.formats import as_dict, as_json, document, render
 from s4speech.streaming.transcript import Segment, Transcript, Word
 
 
@@ -20,6 +21,12 @@ def transcript(*segments):
     words = tuple(word for one in segments for word in one.words)
     return Transcript(" ".join(one.text for one in segments), segments, words, 4000.0)
 
+
+def as_format(extension, transcript, max_line_width=None):
+    return render(transcript, extension, max_line_width=max_line_width)
+
+
+as_txt, as_vtt, as_srt, as_tsv = (partial(as_format, extension) for extension in ("txt", "vtt", "srt", "tsv"))
 
 TWO = transcript(segment("HELLO WORLD", 0.5, 1.5), segment("GOOD BYE", 3661.0, 3662.2504))
 EMPTY = transcript()
@@ -87,12 +94,16 @@ def test_max_line_width(width):
     assert all(int(one[1]) <= int(two[0]) for one, two in itertools.pairwise(rows))
 
 
-def test_render_knows_every_format():
-    for extension, function in {
-        "txt": as_txt,
-        "srt": as_srt,
-        "vtt": as_vtt,
-        "tsv": as_tsv,
-        "json": as_json,
-    }.items():
-        assert render(TWO, extension) == function(TWO)
+@pytest.mark.parametrize("extension", ["txt", "vtt", "srt", "tsv"])
+def test_a_file_that_grows_is_the_same_file(extension):
+    growing = document(extension, max_line_width=8)
+    whole = growing.begin() + "".join(growing.add(one) for one in TWO.segments) + growing.end(4000.0)
+    assert whole == render(TWO, extension, max_line_width=8)
+
+
+@pytest.mark.parametrize("some", [EMPTY, TWO])
+def test_json_that_grows_says_the_same(some):
+    growing = document("json", word_timestamps=True)
+    whole = growing.begin() + "".join(growing.add(one) for one in some.segments) + growing.end(4000.0)
+    assert json.loads(whole) == as_dict(some, word_timestamps=True)
+    assert render(some, "json") == as_json(some)
