@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from recipes.asr import streaming, streaming_score
 from recipes.asr.config import ASRRecipe
 from recipes.asr.context import ASRContext
 from recipes.asr.data import doctor, prepare, stats, tokenizer
@@ -36,7 +37,7 @@ def _initial_weights(context: ASRContext) -> list[Path]:
     return [] if init is None else [Path(init.path)]
 
 
-STAGES: tuple[Stage[ASRContext], ...] = (
+_TO_A_MODEL: tuple[Stage[ASRContext], ...] = (
     Stage("prepare", prepare, config=("corpus", "model.features.sample_rate"), inputs=_corpus),
     Stage("doctor", doctor, config=("doctor",), needs=("prepare",)),
     Stage("tokenizer", tokenizer, config=("tokenizer",), needs=("prepare", "doctor")),
@@ -52,6 +53,10 @@ STAGES: tuple[Stage[ASRContext], ...] = (
         version=2,  # the parameters of S4D have other shapes since 1
     ),
     Stage("average", average, needs=("prepare", "tokenizer", "train")),
+)
+# Of a model of whole utterances.
+STAGES: tuple[Stage[ASRContext], ...] = (
+    *_TO_A_MODEL,
     Stage(
         "decode",
         decode,
@@ -61,6 +66,39 @@ STAGES: tuple[Stage[ASRContext], ...] = (
     ),
     Stage("score", score, needs=("decode",)),
     Stage("package", package, config=("package",), needs=("tokenizer", "average", "score")),
+)
+USE = ("streaming.chunk_ms", "streaming.search")
+# Of a model for streams.
+STREAMING_STAGES: tuple[Stage[ASRContext], ...] = (
+    *_TO_A_MODEL,
+    Stage(
+        "decode",
+        streaming.decode,
+        config=(*USE, "streaming.parts", "streaming.chunks_ms", "streaming.full"),
+        needs=("prepare", "tokenizer", "average"),
+        check=ASRContext.check_decoder,
+    ),
+    Stage(
+        "calibrate",
+        streaming.calibrate,
+        config=USE,
+        needs=("prepare", "tokenizer", "average"),
+        check=ASRContext.check_decoder,
+    ),
+    Stage(
+        "longform",
+        streaming.longform,
+        config=(*USE, "streaming.endpoints", "streaming.parts", "streaming.groups"),
+        needs=("prepare", "tokenizer", "average"),
+        check=ASRContext.check_decoder,
+    ),
+    Stage("score", streaming_score.score, needs=("decode", "calibrate", "longform")),
+    Stage(
+        "package",
+        streaming_score.package,
+        config=("package", "decode.beam", "decode.ctc_weight"),
+        needs=("tokenizer", "average", "calibrate", "score"),
+    ),
 )
 
 
@@ -76,8 +114,9 @@ def main(
     command = shlex.join(["python", "-m", "recipes", "asr", str(config_path), *overrides])
     context = ASRContext(config, Console(), command)
     context.check_model()
-    run_stages(STAGES, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
+    stages = STREAMING_STAGES if config.streams else STAGES
+    run_stages(stages, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 
 
-__all__ = ["STAGES", "main"]
+__all__ = ["STAGES", "STREAMING_STAGES", "main"]

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from recipes.context import Device, RecipeConfig
-from s4speech.config.asr import ASRConfig, Positive, PositiveFloat
+from s4speech.config.asr import ASRConfig, Positive, PositiveFloat, StreamingEncoderConfig
 from s4speech.config.base import StrictModel
+from s4speech.config.streaming import DEFAULT_ENDPOINTS, EndpointRule, SearchOptions
 from s4speech.config.train import TrainConfig
 from s4speech.models.asr.recognize import Method
 from s4speech.models.package import DecodeConfig
@@ -56,6 +57,35 @@ class DecodeStageConfig(DecodeConfig):
         return methods
 
 
+class StreamingStageConfig(StrictModel):
+    """How a streaming model is used, which goes into its directory, and how it is tested.
+
+    chunk_ms, search, endpoints: as in `StreamingConfig`, whose calibration the calibrate stage fits.
+    parts: that are decoded; null: the test parts; valid may be named, too. chunks_ms: chunk sizes that the
+    decode stage tries; full: and each utterance as one chunk. groups: numbers of utterances of one speaker
+    that are one recording in the longform stage, which hears `lanes` recordings together.
+    """
+
+    chunk_ms: PositiveFloat = 640.0
+    search: SearchOptions = SearchOptions()
+    endpoints: list[EndpointRule] = list(DEFAULT_ENDPOINTS)
+    parts: Parts | None = None
+    chunks_ms: Annotated[list[PositiveFloat], Field(min_length=1)] = [160.0, 320.0, 640.0]
+    full: bool = True
+    groups: Annotated[list[Positive], Field(min_length=1)] = [1, 2, 4, 8, 16]
+    lanes: Positive = 16
+
+    @model_validator(mode="after")
+    def _tried_as_it_is_used(self) -> "StreamingStageConfig":
+        if self.chunk_ms not in self.chunks_ms:
+            raise ValueError(
+                f"chunks_ms: got {self.chunks_ms}, wanted chunk_ms ({self.chunk_ms:g}) among them"
+            )
+        if self.groups[0] != 1 or sorted(set(self.groups)) != self.groups:
+            raise ValueError(f"groups: got {self.groups}, wanted 1 and then larger numbers")
+        return self
+
+
 class DoctorConfig(StrictModel):
     """alphabet: characters that transcripts are made of. min_s: shortest utterance in seconds."""
 
@@ -64,12 +94,17 @@ class DoctorConfig(StrictModel):
 
 
 class PackageConfig(StrictModel):
-    """What the model card says and the recipe cannot know. name: also of the model directory."""
+    """What the model card says and the recipe cannot know. name: also of the model directory.
+
+    half: weights are kept as float16.
+    """
 
     name: Name
     language: str = "en"
     data: str
     licence: str
+    credit: str | None = None
+    half: bool = False
 
 
 class ASRRecipe(RecipeConfig):
@@ -81,7 +116,20 @@ class ASRRecipe(RecipeConfig):
     model: ASRConfig = ASRConfig()
     train: TrainConfig = TrainConfig()
     decode: DecodeStageConfig = DecodeStageConfig()
+    streaming: StreamingStageConfig = StreamingStageConfig()
     package: PackageConfig
+
+    @property
+    def streams(self) -> bool:
+        """The model is one for streams: it has stages of its own."""
+        return isinstance(self.model.encoder, StreamingEncoderConfig)
+
+    @property
+    def frame_ms(self) -> float:
+        """Of the encoder of a streaming model."""
+        encoder = self.model.encoder
+        halved = isinstance(encoder, StreamingEncoderConfig) and encoder.reduce
+        return 1000 * self.model.features.hop_s * (8 if halved else 4)
 
     @model_validator(mode="after")
     def _shortest_is_heard(self) -> "ASRRecipe":
@@ -93,4 +141,21 @@ class ASRRecipe(RecipeConfig):
                 f"doctor.min_s: got {self.doctor.min_s}, wanted at least {needed_s:.3f}, "
                 f"{CONTEXT_FRAMES} frames at speed {fastest}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _chunks_are_frames(self) -> "ASRRecipe":
+        """And the parts that are decoded exist."""
+        if isinstance(self.model.encoder, StreamingEncoderConfig):
+            for chunk_ms in self.streaming.chunks_ms:
+                frames = chunk_ms / self.frame_ms
+                if abs(frames - round(frames)) > 1e-6:
+                    raise ValueError(
+                        f"streaming.chunks_ms: got {chunk_ms:g}, wanted multiples of a frame, "
+                        f"{self.frame_ms:g} ms"
+                    )
+        known = ["valid", *self.corpus.test]
+        for part in self.streaming.parts or []:
+            if part not in known:
+                raise ValueError(f"streaming.parts: got {part!r}, wanted some of: {', '.join(known)}")
         return self

@@ -12,8 +12,10 @@ from s4speech.config.asr import ASRConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
-from s4speech.models.package import BUILD_ERRORS, first_line
+from s4speech.models.loading import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
+
+FULL = "full"  # the chunk that is the whole utterance
 
 
 class ASRContext(RecipeContext[ASRRecipe]):
@@ -55,6 +57,29 @@ class ASRContext(RecipeContext[ASRRecipe]):
     @property
     def decode_device(self) -> torch.device:
         return find_device(self.config.decode.device)
+
+    @property
+    def chunks(self) -> dict[str, int | None]:
+        """Of a streaming model, by name: encoder frames of each chunk size that is decoded; full: None."""
+        config = self.config.streaming
+        sizes: dict[str, int | None] = {
+            f"{chunk_ms:g}ms": round(chunk_ms / self.config.frame_ms) for chunk_ms in config.chunks_ms
+        }
+        return sizes | ({FULL: None} if config.full else {})
+
+    @property
+    def used_chunk(self) -> str:
+        """The name of the chunk size that the model is used with."""
+        return f"{self.config.streaming.chunk_ms:g}ms"
+
+    @property
+    def streaming_parts(self) -> list[str]:
+        """What is decoded of a streaming model."""
+        return self.config.streaming.parts or self.config.corpus.test
+
+    def part(self, name: str) -> CutSet:
+        """The cuts of a part that is decoded: valid, or a test part."""
+        return self.cuts("valid" if name == "valid" else f"test/{name}")
 
     def model_config(self) -> ASRConfig:
         """The model's config with the vocabulary size filled in."""

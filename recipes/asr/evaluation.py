@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from recipes.asr.context import ASRContext
 from recipes.asr.training import averaged_model
+from s4speech.config.streaming import StreamingConfig
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing, write_trn
@@ -44,7 +45,7 @@ def decode(context: ASRContext, folder: Path) -> None:
         if target.exists():
             continue
         cuts = sorted(context.cuts(f"test/{part}"), key=lambda cut: cut.duration)
-        batches = list(_batches(cuts, config.max_duration_s))
+        batches = list(cut_batches(cuts, config.max_duration_s))
         rows: list[dict[str, Any]] = []
         seconds = dict.fromkeys(("features", "encoder", *config.methods), 0.0)
         for batch in track(
@@ -76,7 +77,7 @@ def _decode_batch(
         for cut in batch
     ]
     device = context.decode_device
-    clock = _Clock(seconds, device)
+    clock = Clock(seconds, device)
     dataset = ASRDataset(model.features, tokenizer.encode)
     mel = [dataset.cut_features(cut) for cut in batch]
     clock.lap("features")
@@ -125,42 +126,61 @@ def score(context: ASRContext, folder: Path) -> None:
 
 def package(context: ASRContext, folder: Path) -> None:
     """The model directory, in a folder named as the package."""
+    results = json.loads((context.exp_dir / "score" / "results.json").read_text("utf-8"))
+    rows = [f"| {name} | {100 * one['wer']:.2f} | {100 * one['cer']:.2f} |" for name, one in results.items()]
+    table = "\n".join(["| part / decoding | WER % | CER % |", "|---|---|---|", *rows])
+    write_package(context, folder, None, card(context, "Conformer encoder", table))
+
+
+def write_package(
+    context: ASRContext, folder: Path, streaming: StreamingConfig | None, model_card: str
+) -> None:
+    """Save the averaged model; how it streams is part of its config."""
     config = context.config
-    decode_config = DecodeConfig(beam=config.decode.beam, ctc_weight=config.decode.ctc_weight)
     package_config = ASRPackageConfig(
-        language=config.package.language, model=context.model_config(), decode=decode_config
+        language=config.package.language,
+        model=context.model_config(),
+        decode=DecodeConfig(beam=config.decode.beam, ctc_weight=config.decode.ctc_weight),
+        streaming=streaming,
     )
     target = folder / config.package.name
     unfinished = folder / f".{config.package.name}.part"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    save_asr(unfinished, package_config, averaged_model(context), context.tokenizer_path, _card(context))
+    model, half = averaged_model(context), config.package.half
+    save_asr(unfinished, package_config, model, context.tokenizer_path, model_card, half=half)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     context.say(f"package: the model is in {target}")
 
 
-def _card(context: ASRContext) -> str:
+def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] = ()) -> str:
+    """The model card: results are Markdown; limits, of this kind of model, come after those of all."""
     config = context.config
-    results = json.loads((context.exp_dir / "score" / "results.json").read_text("utf-8"))
-    rows = "\n".join(
-        f"| {name} | {100 * one['wer']:.2f} | {100 * one['cer']:.2f} |" for name, one in results.items()
-    )
+    facts = {
+        "Training data": config.package.data,
+        "Licence": config.package.licence,
+        "Credit": config.package.credit,
+        "Command": f"`{context.command}`",
+        "Commit": _commit(),
+        "Hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "Limits": "; ".join(
+            [
+                f"trained on read speech of {config.corpus.name}",
+                "other microphones, accents and noise will do worse",
+                *limits,
+            ]
+        ),
+    }
+    told = "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact is not None)
     return f"""# {config.package.name}
 
-Speech recognition, language `{config.package.language}`: Conformer encoder, CTC and
+Speech recognition, language `{config.package.language}`: {encoder}, CTC and
 {config.model.decoder.type} decoder, made with s4speech.
 
-| part / decoding | WER % | CER % |
-|---|---|---|
-{rows}
+{results}
 
-- Training data: {config.package.data}
-- Licence: {config.package.licence}
-- Command: `{context.command}`
-- Commit: {_commit()}
-- Hardware: {platform.machine()}, {torch.get_num_threads()} threads
-- Limits: trained on read speech of {config.corpus.name}; other microphones, accents and noise will do worse.
+{told}
 """
 
 
@@ -173,7 +193,7 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def _batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
+def cut_batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
     """Cuts in order of duration -> batches of at most so many seconds with padding."""
     batch: list[Cut] = []
     for cut in cuts:
@@ -185,7 +205,7 @@ def _batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
         yield batch
 
 
-class _Clock:
+class Clock:
     """Adds the time since the last lap to a named total; a GPU has then done its work."""
 
     def __init__(self, seconds: dict[str, float], device: torch.device) -> None:

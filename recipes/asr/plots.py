@@ -1,12 +1,13 @@
-"""Learning curves and attention weights as PNG."""
+"""Learning curves, attention weights and what is learnt of a streaming model as PNG."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from recipes.asr.calibration import Bins
 from recipes.plots import Panels
 from s4speech.models.asr.model import ASRModel
 from s4speech.text.tokenizer import SOS
@@ -36,4 +37,35 @@ def plot_attention(
         panel.set(ylabel=f"layer {number}: token")
         panel.set_yticks(range(len(labels)), labels, fontsize=4)
     panels[-1].set_xlabel(f"encoder frame of {1000 * model.frame_shift_s:.0f} ms")
+    figure.savefig(target, dpi=120)
+
+
+def plot_reliability(curves: Mapping[str, Bins], title: str, target: Path) -> None:
+    """Part of the words that is right over their confidence, by the name of the confidence."""
+    figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+    panel = figure.subplots()
+    panel.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    for name, found in curves.items():
+        panel.plot(found.confidence, found.correct, marker=".", label=name)
+    panel.set(title=title, xlabel="confidence", ylabel="right", xlim=(0, 1), ylim=(0, 1))
+    panel.grid(alpha=0.3)
+    if curves:
+        panel.legend(fontsize=8)
+    figure.savefig(target, dpi=120)
+
+
+def plot_streaming(
+    chunks: Mapping[str, Mapping[str, float]], groups: Mapping[str, float], target: Path
+) -> None:
+    """WER in per cent: by decoding and chunk size, and by the number of utterances in a recording."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for method, rates in chunks.items():
+        left.plot(list(rates), list(rates.values()), marker=".", label=method)
+    left.set(title="single utterances", xlabel="chunk", ylabel="WER %")
+    left.legend(fontsize=8)
+    right.plot(list(groups), list(groups.values()), marker=".")
+    right.set(title="recordings of several utterances", xlabel="utterances", ylabel="WER %")
+    for panel in (left, right):
+        panel.grid(alpha=0.3)
     figure.savefig(target, dpi=120)
