@@ -32,6 +32,11 @@ def _training(context: ASRContext) -> dict[str, Any]:
     return config_part(context.config, ("model",)) | {"train": train}
 
 
+def _language_model(context: ASRContext) -> list[Path]:
+    lm = context.config.streaming.lm
+    return [] if lm is None else [Path(lm.path)]
+
+
 def _initial_weights(context: ASRContext) -> list[Path]:
     init = context.config.train.init
     return [] if init is None else [Path(init.path)]
@@ -67,7 +72,7 @@ STAGES: tuple[Stage[ASRContext], ...] = (
     Stage("score", score, needs=("decode",)),
     Stage("package", package, config=("package",), needs=("tokenizer", "average", "score")),
 )
-USE = ("streaming.chunk_ms", "streaming.search")
+USE = ("streaming.chunk_ms", "streaming.search", "streaming.lm")
 # Of a model for streams.
 STREAMING_STAGES: tuple[Stage[ASRContext], ...] = (
     *_TO_A_MODEL,
@@ -76,6 +81,7 @@ STREAMING_STAGES: tuple[Stage[ASRContext], ...] = (
         streaming.decode,
         config=(*USE, "streaming.parts", "streaming.chunks_ms", "streaming.full"),
         needs=("prepare", "tokenizer", "average"),
+        inputs=_language_model,
         check=ASRContext.check_decoder,
     ),
     Stage(
@@ -83,6 +89,7 @@ STREAMING_STAGES: tuple[Stage[ASRContext], ...] = (
         streaming.calibrate,
         config=USE,
         needs=("prepare", "tokenizer", "average"),
+        inputs=_language_model,
         check=ASRContext.check_decoder,
     ),
     Stage(
@@ -90,6 +97,7 @@ STREAMING_STAGES: tuple[Stage[ASRContext], ...] = (
         streaming.longform,
         config=(*USE, "streaming.endpoints", "streaming.parts", "streaming.groups"),
         needs=("prepare", "tokenizer", "average"),
+        inputs=_language_model,
         check=ASRContext.check_decoder,
     ),
     Stage("score", streaming_score.score, needs=("decode", "calibrate", "longform")),

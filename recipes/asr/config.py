@@ -57,10 +57,19 @@ class DecodeStageConfig(DecodeConfig):
         return methods
 
 
+class FusionConfig(StrictModel):
+    """path: model directory of a language model over the same tokens (`recipes lm`). search: used with it."""
+
+    path: str
+    search: SearchOptions
+
+
 class StreamingStageConfig(StrictModel):
     """How a streaming model is used, which goes into its directory, and how it is tested.
 
-    chunk_ms, search, endpoints: as in `StreamingConfig`, whose calibration the calibrate stage fits.
+    chunk_ms, search, endpoints: as in `StreamingConfig`, whose calibration the calibrate stage fits. lm: the
+    language model that goes into the directory, and the search it is used with in place of `search`, which
+    is decoded for comparison (the language model at chunk_ms and at full context only).
     parts: that are decoded; null: the test parts; valid may be named, too. chunks_ms: chunk sizes that the
     decode stage tries; full: and each utterance as one chunk. groups: numbers of utterances of one speaker
     that are one recording in the longform stage, which hears `lanes` recordings together.
@@ -68,12 +77,18 @@ class StreamingStageConfig(StrictModel):
 
     chunk_ms: PositiveFloat = 640.0
     search: SearchOptions = SearchOptions()
+    lm: FusionConfig | None = None
     endpoints: list[EndpointRule] = list(DEFAULT_ENDPOINTS)
     parts: Parts | None = None
     chunks_ms: Annotated[list[PositiveFloat], Field(min_length=1)] = [160.0, 320.0, 640.0]
     full: bool = True
     groups: Annotated[list[Positive], Field(min_length=1)] = [1, 2, 4, 8, 16]
     lanes: Positive = 16
+
+    @property
+    def used_search(self) -> SearchOptions:
+        """The search that the model is used with."""
+        return self.search if self.lm is None else self.lm.search
 
     @model_validator(mode="after")
     def _tried_as_it_is_used(self) -> "StreamingStageConfig":

@@ -12,6 +12,7 @@ from s4speech.config.asr import ASRConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
+from s4speech.models.lm import S4LM, load_lm
 from s4speech.models.loading import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
 
@@ -71,6 +72,24 @@ class ASRContext(RecipeContext[ASRRecipe]):
     def used_chunk(self) -> str:
         """The name of the chunk size that the model is used with."""
         return f"{self.config.streaming.chunk_ms:g}ms"
+
+    @property
+    def language_model(self) -> S4LM | None:
+        """The one that is used with a streaming model.
+
+        Raises InputError: it cannot be loaded, or its tokens are another tokenizer's.
+        """
+        config = self.config.streaming.lm
+        if config is None:
+            return None
+        folder = Path(config.path)
+        model, _ = load_lm(folder)
+        if (folder / "tokenizer.model").read_bytes() != self.tokenizer_path.read_bytes():
+            raise InputError(
+                f"streaming.lm.path: the tokens of {folder} are not those of {self.tokenizer_path}; "
+                "train the language model with that tokenizer"
+            )
+        return model
 
     @property
     def streaming_parts(self) -> list[str]:

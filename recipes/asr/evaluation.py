@@ -135,20 +135,21 @@ def package(context: ASRContext, folder: Path) -> None:
 def write_package(
     context: ASRContext, folder: Path, streaming: StreamingConfig | None, model_card: str
 ) -> None:
-    """Save the averaged model; how it streams is part of its config."""
-    config = context.config
+    """Save the averaged model; how it streams, and its language model, are part of its config."""
+    config, lm = context.config, context.language_model
     package_config = ASRPackageConfig(
         language=config.package.language,
         model=context.model_config(),
         decode=DecodeConfig(beam=config.decode.beam, ctc_weight=config.decode.ctc_weight),
         streaming=streaming,
+        lm=None if lm is None else lm.config,
     )
     target = folder / config.package.name
     unfinished = folder / f".{config.package.name}.part"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     model, half = averaged_model(context), config.package.half
-    save_asr(unfinished, package_config, model, context.tokenizer_path, model_card, half=half)
+    save_asr(unfinished, package_config, model, context.tokenizer_path, model_card, lm=lm, half=half)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     context.say(f"package: the model is in {target}")

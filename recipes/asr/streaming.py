@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recipes.asr.calibration import bins, calibrated, expected_error, fit, judge, judged
-from recipes.asr.context import ASRContext
+from recipes.asr.context import FULL, ASRContext
 from recipes.asr.delay import Shown, delays, emitted, word_ends
 from recipes.asr.evaluation import Clock, cut_batches
 from recipes.asr.plots import plot_reliability
@@ -32,7 +32,7 @@ from s4speech.streaming.segment import LiveSegment, Setup
 from s4speech.streaming.steps import Steps, cut, run_steps
 from s4speech.streaming.transcript import Segment, Word
 
-CTC, ONE_PASS, RESCORED = METHODS = ("ctc", "onepass", "rescored")
+CTC, ONE_PASS, RESCORED, FUSED = "ctc", "onepass", "rescored", "lm"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Listener:
         assert isinstance(model, StreamingASRModel)  # the stages are chosen by its type
         self.model, self.tokenizer, self.device = model, context.tokenizer, context.decode_device
         self.ready = model.freeze()
+        lm = context.language_model
+        self.lm = None if lm is None else lm.to(self.device).freeze()
 
     def features(self, cuts: Sequence[Cut]) -> tuple[Tensor, Tensor, list[float]]:
         """Normalised log-mel (B, T, n_mels), frames (B,); seconds of each cut."""
@@ -83,7 +85,7 @@ class Listener:
         self, options: SearchOptions, heard: Heard, chunk: int | None, seconds: Sequence[float]
     ) -> list[Listened]:
         """Search each row as a session would, but without endpoints, and rescore at the end."""
-        setup = Setup(self.ready, self.tokenizer, options, Calibration(), self.device)
+        setup = Setup(self.ready, self.tokenizer, options, Calibration(), self.device, lm=self.lm)
         works = [
             self._listen(
                 setup, Heard(memory[:n].unsqueeze(0), heard.lengths, log_probs[:n]), chunk, duration_s
@@ -116,7 +118,7 @@ def streaming_config(context: ASRContext, calibration: Calibration) -> Streaming
     config = context.config.streaming
     return StreamingConfig(
         chunk_ms=config.chunk_ms,
-        search=config.search,
+        search=config.used_search,
         endpoints=config.endpoints,
         calibration=calibration,
     )
@@ -169,20 +171,33 @@ def _decode_batch(
         clock.lap(f"{label}/{CTC}")
         full = listener.search(config.search, heard, chunk, durations_s)
         clock.lap(f"{label}/{RESCORED}")
-        for row, end, one, two in zip(rows, ends, plain, full, strict=True):
-            for method, shown, final in (
+        fused: Sequence[Listened | None] = [None] * len(rows)
+        if FUSED in methods(context, label):
+            fused = listener.search(config.used_search, heard, chunk, durations_s)
+            clock.lap(f"{label}/{FUSED}")
+        for row, end, one, two, three in zip(rows, ends, plain, full, fused, strict=True):
+            results = [
                 (CTC, one.shown, one.one_pass),
                 (ONE_PASS, two.shown, two.one_pass),
                 (RESCORED, two.shown, two.rescored),
-            ):
+            ]
+            if three is not None:
+                results.append((FUSED, three.shown, three.rescored))
+            for method, shown, final in results:
                 row[f"{label}/{method}"] = final[1]
                 if chunk is not None and end is not None:
                     times = emitted(shown, final)
                     found = delays(row["ref"], end, final[1], times)
                     row["delays_s"][f"{label}/{method}"] = [round(value, 3) for value in found]
             if label == context.used_chunk:
-                row["words"] = judge(row["ref"], two.words)
+                row["words"] = judge(row["ref"], (three or two).words)
     return rows
+
+
+def methods(context: ASRContext, chunk: str) -> tuple[str, ...]:
+    """What is decoded at a chunk size; the last of `used_chunk` is how the model is used."""
+    fused = context.config.streaming.lm is not None and chunk in (context.used_chunk, FULL)
+    return (CTC, ONE_PASS, RESCORED, FUSED) if fused else (CTC, ONE_PASS, RESCORED)
 
 
 def ctc_only(options: SearchOptions) -> SearchOptions:
@@ -202,7 +217,7 @@ def calibrate(context: ASRContext, folder: Path) -> None:
         mel, frames, seconds = listener.features(batch)
         for one, listened in zip(
             batch,
-            listener.search(config.search, listener.hear(mel, frames, chunk), chunk, seconds),
+            listener.search(config.used_search, listener.hear(mel, frames, chunk), chunk, seconds),
             strict=True,
         ):
             found += judge(one.supervisions[0].text, listened.words)
@@ -265,7 +280,7 @@ def longform(context: ASRContext, folder: Path) -> None:
     config = context.config.streaming
     use = streaming_config(context, Calibration())
     package_config = ASRPackageConfig(model=context.model_config(), streaming=use)
-    package = ASRPackage(averaged_model(context), context.tokenizer, package_config)
+    package = ASRPackage(averaged_model(context), context.tokenizer, package_config, context.language_model)
     recognizer = Recognizer(package, str(context.decode_device))
     for part in context.streaming_parts:
         for count in config.groups:

@@ -12,7 +12,7 @@ from recipes.asr.calibration import calibrated, expected_error, judged
 from recipes.asr.context import ASRContext
 from recipes.asr.evaluation import card, write_package
 from recipes.asr.plots import plot_streaming
-from recipes.asr.streaming import METHODS, streaming_config
+from recipes.asr.streaming import CTC, FUSED, ONE_PASS, RESCORED, methods, streaming_config
 from s4speech.config.streaming import Calibration
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing, write_trn
@@ -20,7 +20,7 @@ from s4speech.metrics.error_rate import ErrorReport
 from s4speech.metrics.error_rate import score as error_report
 from s4speech.metrics.report import format_report, report_as_dict
 
-LABELS = {"ctc": "CTC", "onepass": "+ decoder, one pass", "rescored": "+ rescoring"}
+LABELS = {CTC: "CTC", ONE_PASS: "+ decoder, one pass", RESCORED: "+ rescoring", FUSED: "+ LM"}
 Rows = list[dict[str, Any]]
 
 
@@ -34,7 +34,7 @@ def score(context: ASRContext, folder: Path) -> None:
         rows = _read(context.exp_dir / "decode" / f"{part}.jsonl")
         _write(folder, f"{part}.ref", {row["id"]: row["ref"] for row in rows})
         for chunk in context.chunks:
-            for method in METHODS:
+            for method in methods(context, chunk):
                 key = f"{chunk}/{method}"
                 report = _report(folder, f"{part}.{chunk}.{method}", rows, key)
                 results["decode"][f"{part}/{key}"] = report_as_dict(report)
@@ -130,9 +130,11 @@ def _curves(
     """WER in per cent: method -> chunk -> rate; utterances in a recording -> rate."""
     chunks = {
         LABELS[method]: {
-            chunk: 100 * results["decode"][f"{part}/{chunk}/{method}"]["wer"] for chunk in context.chunks
+            chunk: 100 * results["decode"][f"{part}/{chunk}/{method}"]["wer"]
+            for chunk in context.chunks
+            if method in methods(context, chunk)
         }
-        for method in METHODS
+        for method in methods(context, context.used_chunk)
     }
     groups = context.config.streaming.groups
     return chunks, {str(count): 100 * results["longform"][f"{part}/{count}"]["wer"] for count in groups}

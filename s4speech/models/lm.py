@@ -23,7 +23,7 @@ class S4LM(nn.Module):
         if config.vocab_size is None:
             raise ValueError("vocab_size: got null, wanted the number of tokens")
         d_model, dropout = config.d_model, config.dropout
-        self.vocab_size = config.vocab_size
+        self.config, self.vocab_size = config, config.vocab_size
         self.embedding = nn.Embedding(config.vocab_size, d_model)
         self.layers = nn.ModuleList()
         for _ in range(config.n_layers):
