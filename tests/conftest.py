@@ -1,6 +1,7 @@
 """What several tests need: the tiny corpus, the recipe as a command, and one finished run of it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +18,22 @@ from tests.e2e.corpus import make_corpus
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure() -> None:
+    """Ctrl-C reaches what is tested, also where a shell that runs pytest in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def message(run: Callable[[], object]) -> str:
     """The one line with which `run` refuses its input."""
     with pytest.raises(InputError) as caught:
         run()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def one_line(error: str) -> bool:
+    """Standard error is what `s4speech` says to bad input."""
+    return error.startswith("s4speech: ") and error.count("\n") == 1 and error.endswith("\n")
 
 
 def run_command(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:

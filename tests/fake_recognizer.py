@@ -78,6 +78,23 @@ class FakeRecognizer:
         return Transcript(" ".join(one.text for one in segments), tuple(segments), words, heard_s)
 
 
+def run_here(capfd, monkeypatch):
+    """`transcribe` with the fake, a function: arguments -> (exit code, standard output, standard error)."""
+    monkeypatch.setattr(transcribe, "_checked_model", lambda model: None)
+    monkeypatch.setattr(transcribe, "_load", lambda directory, device: FakeRecognizer())
+
+    def command(*arguments):
+        code = None
+        try:
+            main(["transcribe", *map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
 def run(arguments):
     """Run the command line with the fake."""
     transcribe._checked_model = lambda model: Path()

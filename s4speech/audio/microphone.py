@@ -28,13 +28,15 @@ class Microphone:
 def find_microphone(device: str | None = None, sample_rate_hz: int | None = None) -> Microphone:
     """Find an input device by number or part of its name; None: the system's choice, and its own rate.
 
-    Raises InputError: sounddevice or PortAudio is missing, no such device, or not at that rate.
+    Raises InputError: sounddevice or PortAudio is missing, no such device, or not at that rate (Hz, > 0).
     """
+    if sample_rate_hz is not None and sample_rate_hz <= 0:
+        raise InputError(f"microphone: got sample rate {sample_rate_hz} Hz; wanted more, for example 16000")
     sounddevice = _sounddevice()
     try:
         wanted = int(device) if device is not None and device.isdecimal() else device
         info = sounddevice.query_devices(wanted, "input")
-        rate = sample_rate_hz or round(info["default_samplerate"])
+        rate = round(info["default_samplerate"]) if sample_rate_hz is None else sample_rate_hz
         sounddevice.check_input_settings(info["index"], channels=1, dtype="float32", samplerate=rate)
     except (ValueError, sounddevice.PortAudioError) as error:
         names = [f"{one['index']} {one['name']}" for one in _inputs(sounddevice)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from s4speech.cli.inputs import PCMOptions, check_input, find_inputs
+from s4speech.cli.options import check_chunk, check_use
 from s4speech.cli.transcribe import DEFAULT_MODEL
 from s4speech.errors import InputError
 
@@ -60,7 +61,11 @@ def stream(
         float | None, typer.Option(help="The same; default: 60, for each try of --find 20, with --fast 600.")
     ] = None,
     chunk_ms: Annotated[
-        float | None, typer.Option("--chunk-ms", help="Audio heard at once; default: as the model says.")
+        float | None,
+        typer.Option(
+            "--chunk-ms",
+            help="Audio heard at once, rounded to whole encoder frames; default: as the model says.",
+        ),
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help="A session of its own for each stream, or one model call for many.")
@@ -79,11 +84,10 @@ def stream(
 ) -> None:
     """Simulate live streams: time a chunk, latency of words, memory; streams a core with --find."""
     length_s = _length(seconds, hours, _FAST_S if fast else _TRIAL_S if find else _LIVE_S)
-    _check_use(find and streams is not None, "--streams", "is found out by --find")
-    _check_use(find and fast, "--find", "is about real time, --fast is not")
-    _check_use(same_words and not fast, "--same-words", "is for --fast")
-    if chunk_ms is not None and not 0 < chunk_ms < math.inf:
-        raise InputError(f"--chunk-ms: got {chunk_ms:g}; wanted more than 0, for example 320")
+    check_use(not find, "runs without --find", streams=streams)
+    check_use(not fast, "runs without --fast", find=find)
+    check_use(fast, "--fast", same_words=same_words)
+    check_chunk(chunk_ms)
     _check_plot(plot)
     from s4speech.streaming.pretrained import find_model
 
@@ -160,18 +164,13 @@ class _Runs:
 
 
 def _length(seconds: float | None, hours: float | None, default: float) -> float:
-    _check_use(seconds is not None and hours is not None, "--seconds", "and --hours say the same")
+    check_use(hours is None, "runs without --hours", seconds=seconds)
     for name, value, unit in (("--seconds", seconds, 1), ("--hours", hours, 3600)):
         if value is not None:
             if not 0 < value < math.inf:
                 raise InputError(f"{name}: got {value:g}; wanted more than 0")
             return value * unit
     return default
-
-
-def _check_use(wrong: bool, option: str, why: str) -> None:
-    if wrong:
-        raise InputError(f"{option}: {why}; leave one of them out")
 
 
 def _check_plot(path: Path | None) -> None:

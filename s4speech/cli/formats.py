@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 from s4speech.streaming.transcript import Segment, Transcript, Word
 
-EXTENSIONS = ("txt", "vtt", "srt", "tsv", "json")
-
 
 class Document(Protocol):
     """A file that grows a segment at a time: the text of ``begin``, of every ``add`` and of ``end``."""

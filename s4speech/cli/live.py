@@ -71,7 +71,8 @@ class JSONLines:
     def show(self, event: Event) -> None:
         """Write the event."""
         if isinstance(event, Partial):
-            plain = {"type": "partial", "text": event.text, "stable": event.stable_text}
+            times = {"start": round(event.start_s, 3), "heard": round(event.heard_s, 3)}
+            plain = {"type": "partial", "text": event.text, "stable": event.stable_text} | times
         else:
             segment = segment_as_dict(event.segment, word_timestamps=True)
             plain = {"type": "final", "reason": event.reason} | segment

@@ -2,31 +2,32 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-# Seconds done, and seconds in all where they are known.
-Report = Callable[[float, float | None], None]
+if TYPE_CHECKING:
+    from s4speech.streaming.recognizer import Progress
 
 
 @contextmanager
-def progress(name: str) -> Iterator[Report | None]:
+def progress(name: str) -> Iterator["Progress | None"]:
     """Show a bar while one recording is transcribed; None when no person is watching."""
     if not sys.stderr.isatty():
         yield None
         return
+    from rich import progress as bars
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[audio]}"),
-        TextColumn("{task.fields[factor]}", style="cyan"),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.TextColumn("{task.fields[audio]}"),
+        bars.TextColumn("{task.fields[factor]}", style="cyan"),
     )
     # Without redirection: what is printed meanwhile goes where it is sent, into a pipe for one.
-    with Progress(
+    with bars.Progress(
         *columns,
         console=Console(stderr=True),
         transient=True,

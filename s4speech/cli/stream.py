@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from s4speech.cli.inputs import Input, PCMOptions, at_real_time, check_whole, open_source
 from s4speech.cli.output import GrowingFile, Outputs
-from s4speech.cli.progress import Report, progress
+from s4speech.cli.progress import progress
 from s4speech.cli.stop import Stopped, StopSignals
 from s4speech.errors import InputError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from s4speech.audio.microphone import Microphone
     from s4speech.cli.live import Display
     from s4speech.streaming.events import Event
+    from s4speech.streaming.recognizer import Progress
     from s4speech.streaming.session import Session
 
 _BLOCK_S = 0.1  # so soon a file hears of a signal, and its words are shown
@@ -105,7 +106,7 @@ def listen(
     audio: "AudioBlocks",
     displays: "Sequence[Display]",
     stop: StopSignals,
-    report: Report | None = None,
+    report: "Progress | None" = None,
 ) -> None:
     """Feed a session until the audio ends, is found bad, or a signal comes; then finish the segment.
 

@@ -20,6 +20,7 @@ from s4speech.cli.inputs import (
     find_inputs,
     open_source,
 )
+from s4speech.cli.options import check_chunk, check_use
 from s4speech.cli.output import Outputs
 from s4speech.cli.progress import progress
 from s4speech.cli.stop import StopSignals, end_on_sigterm
@@ -92,7 +93,11 @@ def transcribe(
     ] = None,
     chunk_ms: Annotated[
         float | None,
-        typer.Option("--chunk-ms", help="With --stream: audio heard at once; less is sooner and less exact."),
+        typer.Option(
+            "--chunk-ms",
+            help="With --stream: audio heard at once, rounded to whole encoder frames (at least one);"
+            " less is sooner and less exact.",
+        ),
     ] = None,
     hotwords: Annotated[
         Path | None,
@@ -122,22 +127,25 @@ def transcribe(
     channels: Annotated[int | None, typer.Option("--channels", help="Its channels; default: 1.")] = None,
     device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
 ) -> None:
-    """Transcribe audio to the terminal, or to files with -o."""
+    """Transcribe audio to the terminal, or to files with -o.
+
+    Ctrl-C ends it: files that are done are kept. What was heard of the file in progress is written with
+    --stream and --mic, and lost without.
+    """
     # Everything that can be wrong with the request is found before torch is imported.
     directory = _checked_model(model)
     names = files or []
     live, stdin = stream or mic, STANDARD_INPUT in names
     limit_s = math.inf if max_duration is None else max_duration
     pcm = PCMOptions(sample_rate, pcm_format, channels)
-    _check_use(live, "--stream and --mic", chunk_ms=chunk_ms, vad=vad)
-    _check_use(stream and not mic, "files with --stream", simulate_realtime=simulate_realtime)
-    _check_use(not live, "files without --stream", ctc_weight=ctc_weight)
-    _check_use(mic, "--mic", mic_device=mic_device)
-    _check_use(mic or stdin, "standard input (-) and --mic", sample_rate=sample_rate)
-    _check_use(stdin, "standard input (-)", pcm_format=pcm_format, channels=channels)
-    if chunk_ms is not None and not 0 < chunk_ms < math.inf:
-        raise InputError(f"--chunk-ms: got {chunk_ms:g}; wanted more than 0, for example 320")
-    if hotwords is not None:
+    check_use(live, "--stream and --mic", chunk_ms=chunk_ms, vad=vad)
+    check_use(stream and not mic, "files with --stream", simulate_realtime=simulate_realtime)
+    check_use(not live, "files without --stream", ctc_weight=ctc_weight)
+    check_use(mic, "--mic", mic_device=mic_device)
+    check_use(mic or stdin, "standard input (-) and --mic", sample_rate=sample_rate)
+    check_use(stdin, "standard input (-)", pcm_format=pcm_format, channels=channels)
+    check_chunk(chunk_ms)
+    if hotwords is not None and not hotwords.is_fifo():  # a pipe can be read only once
         hotwords.open("rb").close()
     if mic == bool(names):
         what = "got files and --mic" if mic else "nothing to transcribe"
@@ -216,10 +224,7 @@ def _load(directory: Path, device: str) -> "Recognizer":
 
 def _search_options(recognizer: "Recognizer", beam: int | None) -> "SearchOptions | None":
     """Return the model's own options with another beam; None: as they are."""
-    streaming = recognizer.config.streaming
-    if beam is None or streaming is None:
-        return None
-    return streaming.search.model_copy(update={"beam": beam})
+    return None if beam is None else recognizer.streaming.search.model_copy(update={"beam": beam})
 
 
 def _microphone(device: str | None, sample_rate: int | None) -> "Microphone":
@@ -238,13 +243,6 @@ def _checked_model(model: str | None) -> Path:
     if model is None and DEFAULT_MODEL not in bundled_models():
         raise InputError(f"transcribe: no model given; give a model directory with -m DIR, or {HOW_TO_TRAIN}")
     return find_model(model or DEFAULT_MODEL)
-
-
-def _check_use(possible: bool, what: str, **options: object) -> None:
-    """Raise InputError for an option that was given where it would do nothing."""
-    for name, value in options.items():
-        if not (possible or value is None or value is False):
-            raise InputError(f"--{name.replace('_', '-')}: is for {what} only; leave it out")
 
 
 def _survives(work: Callable[[], None]) -> bool:

@@ -7,7 +7,7 @@ form that takes one chunk at a time with a state of constant size:
     forward(x, chunk=C) == scan of x[:, 0:C], x[:, C:2C], ...
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from s4speech.layers.attention import check_heads, merge_heads, split_heads
 from s4speech.layers.conv import ConvState
 from s4speech.layers.sequence import frozen_copy
+
+_COMMON_CHUNKS = (1, 2, 4, 8)  # frames; what depends on them alone is computed once
+_SMALL = 1 << 18  # products of a convolution that are made at once: beyond, memory costs more than conv1d
 
 
 class ChunkConv(nn.Module):
@@ -54,6 +57,8 @@ class FrozenChunkConv:
 
     def __init__(self, layer: ChunkConv) -> None:
         self.layer = frozen_copy(layer)
+        self._weight = self.layer.filter.weight[:, 0].t().contiguous()  # (kernel_size, D)
+        self._bias = cast(Tensor, self.layer.filter.bias)
 
     def init_state(self, batch: int) -> ConvState:
         """Nothing heard yet."""
@@ -63,7 +68,12 @@ class FrozenChunkConv:
     def scan(self, x: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
         """One chunk: x (B, C, D) -> (B, C, D), new state."""
         window = torch.cat([state.past, x], 1)
-        y = self.layer.filter(F.pad(window.transpose(1, 2), (0, self.layer.side))).transpose(1, 2)
+        padded = F.pad(window, (0, 0, 0, self.layer.side))
+        if x.numel() * len(self._weight) <= _SMALL:  # conv1d takes longer to begin than to compute
+            frames = padded.unfold(1, len(self._weight), 1).transpose(2, 3)  # (B, C, kernel_size, D)
+            y: Tensor = (frames * self._weight).sum(2) + self._bias
+        else:
+            y = self.layer.filter(padded.transpose(1, 2)).transpose(1, 2)
         return y, ConvState(window[:, x.shape[1] :])
 
 
@@ -101,19 +111,18 @@ class ChunkAttention(nn.Module):
         if chunk is not None:
             block = i.div(chunk, rounding_mode="floor")
             seen = seen & (ahead >= -self.left) & (block <= block.unsqueeze(1))
-        return self._mix(q, k, v, ahead, seen)
-
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor, ahead: Tensor, seen: Tensor) -> Tensor:
-        """Queries (B, T, D), keys and values (B, S, D), ahead (T, S), seen (B, T, S)."""
         q, k, v = (split_heads(part, self.n_heads) for part in (q, k, v))
-        bias = self.distance[:, ahead.clamp(-self.left, self.left) + self.left]
-        scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5 + bias.to(q.dtype)
+        scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5 + self.bias(ahead).to(q.dtype)
         scores = scores.masked_fill(~seen.unsqueeze(1), torch.finfo(scores.dtype).min)
         # in the dtype of the products: autocast would make the softmax, and every product after it, float32
         with torch.autocast(q.device.type, enabled=False):
             mixed = scores.softmax(-1).to(v.dtype) @ v
         y: Tensor = self.project_out(merge_heads(mixed))
         return y
+
+    def bias(self, ahead: Tensor) -> Tensor:
+        """Distances (T, S), key minus query -> what is added to the scores (n_heads, T, S)."""
+        return self.distance[:, ahead.clamp(-self.left, self.left) + self.left]
 
     def freeze(self) -> "FrozenChunkAttention":
         """The form for streams; immutable."""
@@ -125,6 +134,7 @@ class FrozenChunkAttention:
 
     def __init__(self, layer: ChunkAttention) -> None:
         self.layer = frozen_copy(layer)
+        self._biases = {c: self._bias(c) for c in _COMMON_CHUNKS}
 
     def init_state(self, batch: int) -> ChunkAttentionState:
         """Nothing heard yet."""
@@ -137,9 +147,21 @@ class FrozenChunkAttention:
         layer, c = self.layer, x.shape[1]
         q, k, v = layer.project_in(x).chunk(3, -1)
         keys, values = torch.cat([state.keys, k], 1), torch.cat([state.values, v], 1)
-        index = torch.arange(keys.shape[1], device=x.device)
-        ahead = index - (layer.left + torch.arange(c, device=x.device)).unsqueeze(1)  # (C, left + C)
-        heard = index >= layer.left - state.length.unsqueeze(1)  # (B, left + C)
-        y = layer._mix(q, keys, values, ahead, heard.unsqueeze(1) & (ahead >= -layer.left))
+        bias = self._biases[c] if c in self._biases else self._bias(c)
+        # On a GPU to ask would cost more than the mask: the CPU would have to wait for the answer.
+        if x.is_cuda or bool((state.length < layer.left).any()):
+            index = torch.arange(keys.shape[1], device=x.device)
+            unheard = index < layer.left - state.length.unsqueeze(1)  # (B, left + C)
+            bias = bias.masked_fill(unheard[:, None, None], float("-inf"))
+        q, k, v = (split_heads(part, layer.n_heads) for part in (q, keys, values))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        y: Tensor = layer.project_out(merge_heads(mixed))
         length = (state.length + c).clamp(max=layer.left)
         return y, ChunkAttentionState(keys[:, c:], values[:, c:], length)
+
+    def _bias(self, c: int) -> Tensor:
+        """What a chunk of c frames adds to its scores (1, n_heads, c, left + c): -inf beyond the window."""
+        left = self.layer.left
+        index = torch.arange(left + c, device=self.layer.distance.device)
+        ahead = index - index[left:].unsqueeze(1)
+        return self.layer.bias(ahead).masked_fill(ahead < -left, float("-inf")).unsqueeze(0)

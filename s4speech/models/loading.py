@@ -51,6 +51,8 @@ def first_line(error: BaseException) -> str:
 
 def load_tensors(path: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file; InputError unless they are finite, with the names and shapes of `wanted`."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; copy the whole directory that the package stage wrote")
     try:
         got: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -17,7 +17,7 @@ from s4speech.layers.state import State
 from s4speech.search.ctc import log_add
 from s4speech.search.hotwords import Hotwords
 from s4speech.search.hypothesis import Hypothesis, Scorer
-from s4speech.search.prefixes import Extension, Prefix, StackedStates, Start
+from s4speech.search.prefixes import Extension, Prefix, StackedStates, Start, Tail
 from s4speech.text.tokenizer import BLANK, EOS, SOS
 
 _INF = math.inf
@@ -59,6 +59,7 @@ class FrameSyncSearch:
         lm: a language model over the vocabulary, read once a prefix; None, or lm_weight 0: none.
         lm_start: as `start`, for the language model; None: its init_state and SOS.
         hotwords: phrases that get a bonus.
+        tail: how the segment before it ended; None: in a blank.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class FrameSyncSearch:
         lm: Scorer | None = None,
         lm_start: Start | None = None,
         hotwords: Hotwords | None = None,
+        tail: Tail | None = None,
     ) -> None:
         self.n_frames = 0
         self._options = options
@@ -80,7 +82,8 @@ class FrameSyncSearch:
             self._lm_start = lm_start or (self._lm.init_state(1), SOS)
             self._lm_states = StackedStates(self._lm_start)
         self._hotwords = hotwords
-        self._live = [Prefix()]
+        last, in_blank, in_token = tail or (BLANK, 0.0, -_INF)
+        self._live = [Prefix(last=last, in_blank=in_blank, in_token=in_token)]
 
     def advance(self, log_probs: NDArray[np.float64]) -> Generator[Ask, Answer, None]:
         """Reads one encoder frame, (V,) CTC natural logs; yields one Ask at most and wants its Answer.
@@ -129,11 +132,21 @@ class FrameSyncSearch:
             return None
         if not tokens:
             return self._lm_start
-        prefix = next((prefix for prefix in self._live if prefix.tokens == tuple(tokens)), None)
+        prefix = self._find(tokens)
         if prefix is None:
             raise ValueError(f"tokens: got {list(tokens)}, want those of a live hypothesis")
         self._read_lm([prefix])
         return self._lm_states.rows([prefix.lm_row]), EOS
+
+    def tail_after(self, tokens: Sequence[int]) -> Tail | None:
+        """`tail` of the next segment when `tokens` are what was said in this one; None: not live."""
+        prefix = self._find(tokens)
+        if prefix is None or prefix.total == -_INF:
+            return None
+        return Tail(prefix.last, prefix.in_blank - prefix.total, prefix.in_token - prefix.total)
+
+    def _find(self, tokens: Sequence[int]) -> Prefix | None:
+        return next((prefix for prefix in self._live if prefix.tokens == tuple(tokens)), None)
 
     def _extend(self, log_probs: NDArray[np.float64]) -> list[Extension]:
         """The CTC half of a frame: new masses; the extensions worth asking about, new triggers last."""

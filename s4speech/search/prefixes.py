@@ -19,12 +19,20 @@ _INF = math.inf
 Start = tuple[State, int]  # a state of 1 row, and the token to read next
 
 
+class Tail(NamedTuple):
+    """How the paths of a transcript end, natural logs of parts of 1: a token may be held across a cut."""
+
+    last: int  # the token that goes on if it comes again; BLANK: none
+    in_blank: float  # paths that end in blank, after which it is a new one
+    in_token: float
+
+
 @dataclass(slots=True, eq=False)
 class Prefix:
     """A live prefix. Masses are natural logs over the paths that spell it."""
 
     tokens: tuple[int, ...] = ()
-    last: int = BLANK  # the last token; BLANK: none
+    last: int = BLANK  # the last token, of the segment before if there is none here; BLANK: none
     in_blank: float = 0.0  # paths that end in blank
     in_token: float = -_INF  # paths that end in the last token
     total: float = 0.0

@@ -27,6 +27,7 @@ from s4speech.streaming.stream import Stream
 from s4speech.streaming.transcript import Segment, Transcript
 from s4speech.streaming.vad import SAMPLE_RATE_HZ, SpeechProbability, VoiceGate, silero
 from s4speech.streaming.whole import OfflineWindows, StreamingWindows, WindowDecoder, WindowOptions
+from s4speech.text.tokenizer import SOS
 
 Progress = Callable[[float, float | None], None]  # seconds done, and in all if that is known
 
@@ -75,13 +76,22 @@ class Recognizer:
         """The model can be used with `stream`."""
         return self._setup is not None
 
+    @property
+    def streaming(self) -> StreamingConfig:
+        """What `stream` does unless told otherwise: the model's config.yaml, or the defaults."""
+        return self._streaming
+
     def hotwords(self, phrases: Path | Iterable[str | Phrase], score: float | None = None) -> Hotwords:
         """Phrases, or the Path of a file of one a line, ready to be given to `stream` and `transcribe`.
 
         score: natural log added for each token of one; None: as the model's config.yaml says.
 
-        Raises InputError: unreadable, or a phrase that this model cannot write.
+        Raises InputError: unreadable, one text in place of phrases, or a phrase that this model cannot write.
         """
+        if isinstance(phrases, str):
+            raise InputError(
+                f"hotwords: got the text {phrases!r}; wanted a list of phrases, or the pathlib.Path of a file"
+            )
         score = self._streaming.search.hotword_score if score is None else score
         if isinstance(phrases, Path):
             return read_hotwords(phrases, self.tokenizer, score)
@@ -91,7 +101,7 @@ class Recognizer:
         self,
         *,
         chunk_ms: float | None = None,
-        hotwords: Hotwords | Iterable[str] | None = None,
+        hotwords: Hotwords | Path | Iterable[str] | None = None,
         endpoints: Sequence[EndpointRule] | None = None,
         vad: bool | SpeechProbability = False,
         search: SearchOptions | None = None,
@@ -101,14 +111,15 @@ class Recognizer:
 
         Args:
             chunk_ms: audio heard at once, rounded to whole encoder frames: less is sooner, more is better.
-            hotwords: phrases to prefer: see `hotwords`.
+            hotwords: phrases to prefer, or the Path of a file of them: see `hotwords`.
             endpoints: when a segment ends.
-            vad: hear only what silero-vad (True), or a function for this stream, takes for speech.
+            vad: hear only what silero-vad (True), or a function for this stream, takes for speech. It
+                wants to know what follows: events come 0.3 s of audio later.
             search: the search's options.
             lm: a language model over the model's tokens, for a search whose lm_weight is not 0.
 
-        None: as the model's config.yaml says. Raises InputError: the model cannot stream, or an option out of
-        range.
+        None: as the model's config.yaml says. Raises InputError: the model cannot stream, an option out of
+        range, or a language model of other tokens.
         """
         if self._setup is None:
             raise InputError(
@@ -118,6 +129,8 @@ class Recognizer:
         chunk_ms = self._streaming.chunk_ms if chunk_ms is None else chunk_ms
         if not 0 < chunk_ms <= _MAX_CHUNK_MS:
             raise InputError(f"chunk_ms: got {chunk_ms}; wanted more than 0 and at most {_MAX_CHUNK_MS:g}")
+        if lm is not None:
+            self._check_lm(lm)
         gate = None
         if vad:
             if self.sample_rate_hz != SAMPLE_RATE_HZ:
@@ -142,7 +155,7 @@ class Recognizer:
         *,
         beam: int | None = None,
         ctc_weight: float | None = None,
-        hotwords: Hotwords | Iterable[str] | None = None,
+        hotwords: Hotwords | Path | Iterable[str] | None = None,
         progress: Progress | None = None,
     ) -> Transcript:
         """Transcribe a whole recording, of any length.
@@ -155,7 +168,7 @@ class Recognizer:
             beam: hypotheses kept alive; more is slower and seldom better beyond 10. None: as the model's
                 config.yaml says.
             ctc_weight: 0 (decoder only) to 1 (CTC only). None: as the model's config.yaml says.
-            hotwords: phrases to prefer (streaming models): see `hotwords`.
+            hotwords: phrases to prefer, or the Path of a file of them (streaming models): see `hotwords`.
             progress: called with (seconds done, seconds in all) now and then.
 
         Raises InputError: an option out of range, or samples that are too few, not finite or misshapen.
@@ -173,7 +186,7 @@ class Recognizer:
         *,
         beam: int | None = None,
         ctc_weight: float | None = None,
-        hotwords: Hotwords | Iterable[str] | None = None,
+        hotwords: Hotwords | Path | Iterable[str] | None = None,
         max_duration_s: float = math.inf,
         progress: Progress | None = None,
     ) -> Transcript:
@@ -193,7 +206,7 @@ class Recognizer:
         *,
         beam: int | None = None,
         ctc_weight: float | None = None,
-        hotwords: Hotwords | Iterable[str] | None = None,
+        hotwords: Hotwords | Path | Iterable[str] | None = None,
     ) -> Iterator[Segment]:
         """The segments of `transcribe`, in order, of a recording that comes in blocks (samples, sample rate).
 
@@ -207,7 +220,7 @@ class Recognizer:
         return (segment for _, segment in decoded if segment is not None)
 
     def _options(
-        self, beam: int | None, ctc_weight: float | None, hotwords: Hotwords | Iterable[str] | None
+        self, beam: int | None, ctc_weight: float | None, hotwords: Hotwords | Path | Iterable[str] | None
     ) -> WindowOptions:
         if beam is not None and beam < 1:
             raise InputError(f"beam: got {beam}; wanted 1 or more")
@@ -215,7 +228,18 @@ class Recognizer:
             raise InputError(f"ctc_weight: got {ctc_weight}; wanted 0 to 1")
         return WindowOptions(beam, ctc_weight, self._checked(hotwords))
 
-    def _checked(self, hotwords: Hotwords | Iterable[str] | None) -> Hotwords | None:
+    def _check_lm(self, lm: Scorer) -> None:
+        """Raises InputError: it scores other tokens than those of the model."""
+        token = torch.tensor([SOS], device=self._device)
+        with torch.inference_mode():
+            size = lm.score(token, lm.init_state(1))[0].shape[1]
+        if size != self.tokenizer.vocab_size:
+            raise InputError(
+                f"lm: it scores {size} tokens, the model has {self.tokenizer.vocab_size};"
+                " wanted a language model over the model's tokens"
+            )
+
+    def _checked(self, hotwords: Hotwords | Path | Iterable[str] | None) -> Hotwords | None:
         return hotwords if hotwords is None or isinstance(hotwords, Hotwords) else self.hotwords(hotwords)
 
     def _collect(

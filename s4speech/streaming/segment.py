@@ -14,6 +14,7 @@ from s4speech.search.frame_sync import Ask, FrameSyncSearch
 from s4speech.search.hotwords import Hotwords
 from s4speech.search.hypothesis import Hypothesis, Scorer
 from s4speech.search.prefixes import Start as LMStart
+from s4speech.search.prefixes import Tail
 from s4speech.streaming.steps import Step, Steps, cut, join, size
 from s4speech.streaming.transcript import Segment
 from s4speech.streaming.word_times import word_times
@@ -48,6 +49,7 @@ class Opening(NamedTuple):
     start: Start | None = None  # of the attention decoder
     lm: LMStart | None = None  # of the language model
     context: Projected | None = None  # what the decoder sees of the frames before the segment
+    tail: Tail | None = None  # of the search: a token that was cut is not a new one
 
 
 _BEGINNING = Opening()
@@ -63,7 +65,12 @@ class LiveSegment:
         self._setup, self._offset_s = setup, offset_s
         self._start = (opening.start or setup.model.decoder.start()) if setup.decodes else None
         self._search = FrameSyncSearch(
-            setup.search, start=self._start, lm=setup.lm, lm_start=opening.lm, hotwords=setup.hotwords
+            setup.search,
+            start=self._start,
+            lm=setup.lm,
+            lm_start=opening.lm,
+            hotwords=setup.hotwords,
+            tail=opening.tail,
         )
         self._projected = opening.context
         self._context = 0 if opening.context is None else size(opening.context)
@@ -150,7 +157,8 @@ class LiveSegment:
         if context is not None:
             context = cut(context, slice(max(0, size(context) - decoder.left), None))
             context = map_state(torch.clone, context)  # not a view of all the segment
-        return Opening(start, self._search.lm_start_after(self._said), context)
+        search, said = self._search, self._said
+        return Opening(start, search.lm_start_after(said), context, search.tail_after(said))
 
     def _choose(self, log_probs: Tensor) -> list[int]:
         """The tokens of the best hypothesis, by the decoder in convolution form if it is to rescore."""

@@ -1,18 +1,24 @@
 """A stream of speech in, its words out while they are spoken."""
 
+import operator
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s4speech.audio.blocks import check_rate
 from s4speech.audio.io import Samples, prepare_samples
+from s4speech.errors import InputError
 from s4speech.streaming.events import Event
 from s4speech.streaming.stream import Stream, hear_chunks
 
 
 class Session:
-    """One stream, from `Recognizer.stream`. It may last for days: memory and time a chunk do not grow.
+    """One stream, from `Recognizer.stream`. It may last for days: memory and time a chunk do not grow with
+    the S4 decoder (the state of a Transformer decoder grows with the words).
+
+    Leaving a `with` drops the words that are not finished: call `finish` in it, as here.
 
     Threads may each use a session of their own of one recogniser; one session belongs to one thread.
 
@@ -40,9 +46,10 @@ class Session:
 
         Args:
             samples: (S,) or (S, channels), any S; floats in [-1, 1] or signed integers.
-            sample_rate: of these samples, 1000 to 768000 Hz. It may change from call to call.
+            sample_rate: of these samples, a whole number of 1000 to 768000 Hz. It may change from call to
+                call.
 
-        Raises InputError, and takes nothing of these samples: not finite, misshapen, or a rate out of range.
+        Raises InputError, and takes nothing of these samples: not finite, misshapen, or a bad rate.
         ValueError: the session is finished.
         """
         stream, mono = self.stream, check_samples(samples, sample_rate)
@@ -74,7 +81,11 @@ class Session:
 
 
 def check_samples(samples: NDArray[Any], sample_rate: int) -> Samples:
-    """Mono float32 (S,), S >= 0. Raises InputError: not finite, misshapen, or a rate out of range."""
+    """Mono float32 (S,), S >= 0. Raises InputError: not finite, misshapen, or a bad rate."""
+    try:
+        check_rate(operator.index(sample_rate), "samples")
+    except TypeError as error:
+        raise InputError(f"samples: sample rate {sample_rate!r}; wanted a whole number of Hz") from error
     samples = np.asarray(samples)
     if samples.ndim in (1, 2) and not len(samples):
         return np.zeros(0, np.float32)

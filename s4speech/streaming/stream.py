@@ -13,11 +13,12 @@ from s4speech.layers.state import map_state
 from s4speech.models.asr.streaming import Projected
 from s4speech.streaming.endpoint import fired
 from s4speech.streaming.events import END, Event, Final, Partial
+from s4speech.streaming.memory import release_memory
 from s4speech.streaming.resample import Resampler
 from s4speech.streaming.samples import SampleQueue
 from s4speech.streaming.segment import LiveSegment, Setup
 from s4speech.streaming.steps import Steps, run_steps
-from s4speech.streaming.vad import VoiceGate
+from s4speech.streaming.vad import LOOK_AHEAD, VoiceGate
 
 
 class Stream:
@@ -34,6 +35,9 @@ class Stream:
         self._queue = SampleQueue()
         self._resampler: Resampler | None = None
         self._gated = 0  # samples at the front of the queue that the gate has seen
+        self._ahead = 0 if gate is None else LOOK_AHEAD  # samples after a chunk that the gate wants to see
+        self._taken = 0  # frames of the chunk that was taken
+        self._ended = False
         self._segment = LiveSegment(setup)
         self._shown = ("", "")
         self.state: State = setup.model.init_state(1)
@@ -45,6 +49,8 @@ class Stream:
 
     def push(self, samples: Samples, sample_rate: int) -> None:
         """Put mono samples (S,) in. At a new rate, what the old one has left comes first."""
+        if not len(samples):
+            return
         if self._resampler is None or self._resampler.source_hz != sample_rate:
             self.flush()
             self._resampler = Resampler(sample_rate, self._setup.model.sample_rate)
@@ -58,19 +64,22 @@ class Stream:
 
     @property
     def ready(self) -> bool:
-        """There is a whole chunk."""
+        """There is a whole chunk, and what a gate wants to see after it."""
         model = self._setup.model
-        return len(self._queue) >= self._chunk_frames * model.frame_samples + model.overlap_samples
+        window = self._chunk_frames * model.frame_samples + model.overlap_samples
+        return len(self._queue) >= (window if self._ended else window + self._ahead)
 
     def take(self) -> Samples | None:
         """The next chunk, or at the end the rest; None: the gate says that it need not be heard."""
         model = self._setup.model
         hop = self._chunk_frames * model.frame_samples
-        window = self._queue.take(hop + model.overlap_samples, hop)
+        seen = self._queue.take(hop + model.overlap_samples + self._ahead, hop)
+        window = seen[: hop + model.overlap_samples]
+        self._taken = min(self._chunk_frames, len(window) // model.frame_samples)
         if self._gate is None:
             return window
-        opened = self._gate.open(window[self._gated :])
-        self._gated = model.overlap_samples
+        opened = self._gate.open(seen[self._gated :], len(seen))
+        self._gated = max(0, len(seen) - hop)
         return window if opened else None
 
     def hear(self, log_probs: Tensor, projected: Projected | None) -> Steps[list[Event]]:
@@ -80,13 +89,14 @@ class Stream:
 
     def skip(self) -> list[Event]:
         """The chunk that was taken passes unheard."""
-        self._segment.skip(self._chunk_frames)
+        self._segment.skip(self._taken)
         return self._events()
 
     @torch.inference_mode()
     def end(self) -> list[Event]:
         """End the stream: hear what is left, and say what was said."""
         self.flush()
+        self._ended = True
         events: list[Event] = []
         while self.ready:
             events += hear_chunks([self])[0]
@@ -103,6 +113,7 @@ class Stream:
             self._segment = LiveSegment(
                 self._setup, self._segment.opening(), first_frame=self._segment.next_frame
             )
+            release_memory()
             return events
         shown = self._segment.text()
         return [] if shown == self._shown else [self._partial(*shown)]

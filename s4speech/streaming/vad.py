@@ -1,4 +1,8 @@
-"""Hearing only when somebody speaks: silence costs no recognition."""
+"""Hearing only when somebody speaks: silence costs no recognition.
+
+A detector is sure of a word only after its beginning, so the gate decides about a chunk when it has seen what
+follows: words come LOOK_AHEAD later than without a gate.
+"""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -13,28 +17,32 @@ SAMPLE_RATE_HZ = 16000
 BLOCK = 512
 # Lower than silero's own 0.5: a chunk heard in vain costs time, a word not heard is lost.
 _THRESHOLD = 0.35
-_HANGOVER_S = 0.5
+_HANGOVER = 8000
+LOOK_AHEAD = 4800  # samples: 300 ms, of which the detector may not have seen the last BLOCK
 
 
 class VoiceGate:
-    """Says of each chunk of one stream whether it must be heard: one with speech, or soon after some."""
+    """Says of each chunk of one stream whether it must be heard.
+
+    It must with speech in it, or up to 0.5 s before it, or in what the gate has seen after it.
+    """
 
     def __init__(self, speech: SpeechProbability) -> None:
         self._speech = speech
         self._waiting = SampleQueue()
         self._silence: int | None = None  # samples since the last speech; None: there was none
 
-    def open(self, samples: Samples) -> bool:
-        """Take the samples that follow those of the last call; the answer is about the chunk they end."""
-        lately = self._silence is not None and self._silence <= _HANGOVER_S * SAMPLE_RATE_HZ
-        spoken = False
+    def open(self, samples: Samples, since: int | None = None) -> bool:
+        """Take the samples that follow those of the last call; must a chunk be heard that begins `since`
+        samples before their end (None: with them)?"""
+        since = len(samples) if since is None else since
         self._waiting.push(samples)
         while len(self._waiting) >= BLOCK:
             if self._speech(self._waiting.take(BLOCK)) >= _THRESHOLD:
-                spoken, self._silence = True, 0
+                self._silence = 0
             elif self._silence is not None:
                 self._silence += BLOCK
-        return spoken or lately
+        return self._silence is not None and self._silence <= since + _HANGOVER
 
 
 def silero() -> SpeechProbability:

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 import torch
 
+from s4speech.streaming.pretrained import BUNDLED
 from tests.conftest import REPOSITORY
 from tests.laws import test_layers as laws
 
-DOCUMENTS = ("docs/from_ode_to_recurrence.md", "docs/add_a_layer.md")
+with_the_bundled_model = pytest.mark.skipif(
+    not (BUNDLED / "en-asr").exists(),
+    reason="no model is bundled with this version (s4speech/pretrained/en-asr)",
+)
+DOCUMENTS = (
+    "docs/from_ode_to_recurrence.md",
+    "docs/add_a_layer.md",
+    pytest.param("docs/streaming.md", marks=with_the_bundled_model),
+)
 
 
 def run_blocks(path: Path) -> dict[str, Any]:

@@ -12,18 +12,21 @@ import pytest
 import typer
 from torch import nn
 
-from recipes import asr, classify
+from recipes import asr, classify, lm
 from recipes.__main__ import RECIPES, make_parser
 from recipes.asr.config import ASRRecipe
 from recipes.classify.config import ClassifyRecipe
 from recipes.context import RecipeConfig
+from recipes.lm.config import LMRecipe
 from s4speech.cli.main import app
 from s4speech.config import load_config
 from s4speech.config.files import merge, read_yaml
 from s4speech.models.asr.build import build_asr
 from s4speech.models.classify import build_classifier
+from s4speech.models.lm import S4LM
 from tests.conftest import REPOSITORY, Experiment, run_command
 
+OURS = ("make", "s4speech")
 RECIPE_FILES = sorted(REPOSITORY.glob("egs/*/*/*.yaml"))
 PRESETS = sorted(REPOSITORY.glob("conf/**/*.yaml"))
 SCRIPTS = sorted(REPOSITORY.glob("egs/*/*/run.sh"))
@@ -35,8 +38,11 @@ DOCUMENTS = [
 ]
 
 
-CONFIGS: dict[str, type[RecipeConfig]] = {"asr": ASRRecipe, "classify": ClassifyRecipe}
-STAGES = {"asr": [one.name for one in asr.STAGES], "classify": [one.name for one in classify.STAGES]}
+CONFIGS: dict[str, type[RecipeConfig]] = {"asr": ASRRecipe, "classify": ClassifyRecipe, "lm": LMRecipe}
+FULL_SIZE_MILLIONS = {
+    "egs/librispeech/asr/recipe.yaml": 113.2,  # Miyazaki et al. 2023
+    "egs/librispeech/asr/streaming.yaml": 116.5,
+}
 
 
 def name(path: Path) -> str:
@@ -55,6 +61,17 @@ def default_of(script: Path) -> str:
     return str(told[0]) if told else "recipe.yaml"
 
 
+def stages(config: RecipeConfig) -> set[str]:
+    """The names of the stages that a recipe has."""
+    match config:
+        case ASRRecipe():
+            return {one.name for one in (asr.STREAMING_STAGES if config.streams else asr.STAGES)}
+        case ClassifyRecipe():
+            return {one.name for one in classify.STAGES}
+        case _:
+            return {one.name for one in lm.STAGES}
+
+
 def parameters(path: Path) -> int:
     """Of the model of a recipe."""
     config = load_config(CONFIGS[recipe_of(path)], path)
@@ -66,6 +83,8 @@ def parameters(path: Path) -> int:
             task = config.task
             vocab_size = None if task.type == "speech_commands" else 16
             model = build_classifier(config.model, 10, vocab_size, task.type in ("copy", "delay"))
+        case LMRecipe():
+            model = S4LM(config.model.model_copy(update={"vocab_size": 256}))  # its tokenizer is not shipped
     return sum(p.numel() for p in model.parameters())
 
 
@@ -74,6 +93,9 @@ def test_the_recipes_are_there() -> None:
         "egs/mini/asr/recipe.yaml",
         "egs/librispeech/asr/recipe.yaml",
         "egs/librispeech/asr/mini.yaml",
+        "egs/librispeech/asr/streaming.yaml",
+        "egs/librispeech/asr/streaming_mini.yaml",
+        "egs/librispeech/lm/mini.yaml",
         "egs/speech_commands/classify/recipe.yaml",
         "egs/sequential/listops/recipe.yaml",
     }
@@ -85,8 +107,8 @@ def test_the_recipes_are_there() -> None:
 @pytest.mark.parametrize("path", RECIPE_FILES, ids=name)
 def test_a_recipe_loads_and_its_model_builds(path: Path) -> None:
     millions = parameters(path) / 1e6
-    if name(path) == "egs/librispeech/asr/recipe.yaml":
-        assert millions == pytest.approx(113.2, rel=0.01)  # Miyazaki et al. 2023
+    if name(path) in FULL_SIZE_MILLIONS:
+        assert millions == pytest.approx(FULL_SIZE_MILLIONS[name(path)], rel=0.01)
     else:
         assert millions < 20  # trained on a CPU
 
@@ -129,11 +151,19 @@ def commands(path: Path) -> list[list[str]]:
             words = shlex.split(line.strip().removeprefix("$ "), comments=True)
         except ValueError:  # an apostrophe: prose
             continue
-        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
-            words = words[1:]  # VARIABLE=value in front of a command
-        if words and (words[0] in ("make", "s4speech") or words[0].endswith((".sh", "python"))):
-            found.append(words)
+        found += [one for one in pipeline(words) if one[0] in OURS or one[0].endswith((".sh", "python"))]
     return found
+
+
+def pipeline(words: list[str]) -> list[list[str]]:
+    """The commands of a pipeline, without VARIABLE=value in front of them."""
+    found: list[list[str]] = [[]]
+    for word in words:
+        if word == "|":
+            found.append([])
+        elif found[-1] or not re.fullmatch(r"[A-Z_]+=\S*", word):
+            found[-1].append(word)
+    return [one for one in found if one]
 
 
 ALL = [(path, words) for path in DOCUMENTS if path.exists() for words in commands(path)]
@@ -156,9 +186,13 @@ def test_a_command_in_a_document_exists(path: Path, words: list[str]) -> None:
         "make nothing",
         "s4speech sing x",
         "s4speech transcribe x --loud",
+        "s4speech bench nothing x",
+        "s4speech bench stream x --stremas 8",
+        "s4speech bench --streams 8",
         "python -m recipes asr egs/none/asr/recipe.yaml",
         "python -m recipes asr egs/mini/asr/recipe.yaml train.momentum=1",
         "python -m recipes asr egs/mini/asr/recipe.yaml --stage bake",
+        "python -m recipes asr egs/librispeech/asr/mini.yaml --stage longform",
         "python -m recipes classify egs/sequential/copy/mini_s4d.yaml task.gab=9",
         "python -m recipes classify egs/mini/asr/recipe.yaml",
         "egs/sequential/copy/run.sh --stage decode",
@@ -166,6 +200,7 @@ def test_a_command_in_a_document_exists(path: Path, words: list[str]) -> None:
         "egs/mini/asr/walk.sh",
         "egs/librispeech/asr/run.sh --config none.yaml",
         "egs/librispeech/asr/run.sh corpus.rot=x",
+        "egs/librispeech/lm/run.sh --stage evaluat",
     ],
 )
 def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
@@ -199,22 +234,20 @@ def check(words: list[str]) -> None:
 
 
 def check_s4speech(words: list[str]) -> None:
-    known = {command.callback.__name__: command for command in app.registered_commands if command.callback}
     if not words or words[0].isupper():  # the command as such, or a place-holder
         return
     if words[0].startswith("-"):
         assert words[0] in ("-h", "--help", "--version", "--debug")
         return
-    assert words[0] in known, words[0]
-    parser = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
-    options = {option for parameter in parser.params for option in parameter.opts} | {
-        "-h",
-        "--help",
-        "--debug",
-    }
-    for word in words[1:]:
+    parser = typer.main.get_command(app)
+    while words and hasattr(parser, "commands"):  # a group: `bench stream`
+        assert words[0] in parser.commands, words[0]
+        parser, words = parser.commands[words[0]], words[1:]
+    options = {option for parameter in parser.params for option in parameter.opts}
+    known = {one.replace("-", "_") for one in options | {"-h", "--help", "--debug"}}
+    for word in words:
         if word.startswith("-") and word != "-":
-            assert word.split("=")[0].replace("-", "_") in {one.replace("-", "_") for one in options}, word
+            assert word.split("=")[0].replace("-", "_") in known, word
 
 
 def check_recipe(words: list[str]) -> None:
@@ -225,8 +258,8 @@ def check_recipe(words: list[str]) -> None:
     assert (REPOSITORY / options.config).is_file(), options.config
     shown = [one for one in options.overrides if one not in ("key=value", "...")]
     # raises ValueError: an unknown key
-    load_config(CONFIGS[options.recipe], REPOSITORY / options.config, shown)
-    assert {options.stage, options.stop_stage} <= {*STAGES[options.recipe], "NAME", None}
+    config = load_config(CONFIGS[options.recipe], REPOSITORY / options.config, shown)
+    assert {options.stage, options.stop_stage} <= {*stages(config), "NAME", None}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)

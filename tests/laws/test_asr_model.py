@@ -324,7 +324,9 @@ def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"^vocab_size: got null"):
         asr_build.build_asr(ASRConfig())
     with pytest.raises(ValueError, match=r"^decoder d_model: got 512"):
-        asr_build.build_asr(ASRConfig(vocab_size=10, encoder=ConformerConfig(d_model=16, n_heads=2, n_layers=1)))
+        asr_build.build_asr(
+            ASRConfig(vocab_size=10, encoder=ConformerConfig(d_model=16, n_heads=2, n_layers=1))
+        )
 
 
 @pytest.fixture

@@ -42,8 +42,9 @@ def finals(events: list[Event]) -> list[Final]:
 def test_the_babble_has_something_to_say(whole: dict[int, list[Event]]) -> None:
     for events in whole.values():
         assert len(finals(events)) >= 3
-        assert {"pause", "end"} <= {final.reason for final in finals(events)}
-        assert sum(len(final.segment.words) for final in finals(events)) >= 4
+        assert "pause" in {final.reason for final in finals(events)}
+        assert sum(len(final.segment.words) for final in finals(events)) >= 3
+    assert {"cap", "end"} <= {final.reason for events in whole.values() for final in finals(events)}
 
 
 @pytest.mark.parametrize("rate", RATES)

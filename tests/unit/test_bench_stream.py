@@ -129,7 +129,13 @@ def loop(tmp_path):
 
 
 @pytest.fixture
-def run(loop):
+def no_collection(monkeypatch):
+    """Each run begins with a garbage collection, which takes long in the heap of all the tests."""
+    monkeypatch.setattr(bench, "gc", SimpleNamespace(collect=lambda: None))
+
+
+@pytest.fixture
+def run(loop, no_collection):
     """Measure with a fake clock: run(cost, streams=2, ...)."""
 
     def measure(cost, recognizer=FakeRecognizer, read_mb=lambda: 100.0, progress=None, **plan):
@@ -379,7 +385,7 @@ def test_words_that_differ_are_counted_by_place(tmp_path):
 
 
 @pytest.fixture
-def command(capfd, tmp_path, monkeypatch):
+def command(capfd, tmp_path, monkeypatch, no_collection):
     """Run `s4speech bench stream` with a fake recogniser and clock: (exit code, output, errors)."""
     clock = FakeClock()
     ears = FakeRecognizer(lambda chunk: clock.sleep(0.03))

@@ -14,6 +14,7 @@ import soundfile
 
 from s4speech import __version__
 from s4speech.cli.main import main
+from tests.conftest import one_line
 
 RATE = 16000
 COMMAND = [sys.executable, "-c", "from s4speech.cli.main import main; main()"]
@@ -62,10 +63,6 @@ def speech(tmp_path):
     path = tmp_path / "speech.wav"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, RATE), RATE)
     return path
-
-
-def one_line(error):
-    return error.startswith("s4speech: ") and error.count("\n") == 1 and error.endswith("\n")
 
 
 def test_help_comes_at_once_and_without_torch():
@@ -450,7 +447,8 @@ def test_a_name_that_is_no_text_stops_no_other(model, speech, tmp_path):
     ]
 
 
-def test_the_hint_names_a_command_that_runs_on_a_fresh_clone(run):
+def test_the_hint_names_a_command_that_runs_on_a_fresh_clone(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("s4speech.streaming.pretrained.BUNDLED", tmp_path)
     code, _, error = run("transcribe", "x.wav")
     assert code == 2
     assert "`make demo`" in error

@@ -221,5 +221,5 @@ def _memories(projected: Projected, mask: Tensor) -> tuple[Memory, ...]:
 
 def _expand(state: DecoderState, rows: int) -> DecoderState:
     """A state of one row for `rows` rows."""
-    found: DecoderState = select_rows(state, torch.zeros(rows, dtype=torch.long))
+    found: DecoderState = select_rows(state, state.position.new_zeros(rows))
     return found
