@@ -8,19 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from s4speech.streaming.pretrained import BUNDLED
 from tests.conftest import REPOSITORY
 from tests.laws import test_layers as laws
 
-with_the_bundled_model = pytest.mark.skipif(
-    not (BUNDLED / "en-asr").exists(),
-    reason="no model is bundled with this version (s4speech/pretrained/en-asr)",
-)
-DOCUMENTS = (
-    "docs/from_ode_to_recurrence.md",
-    "docs/add_a_layer.md",
-    pytest.param("docs/streaming.md", marks=with_the_bundled_model),
-)
+DOCUMENTS = ("docs/from_ode_to_recurrence.md", "docs/add_a_layer.md", "docs/streaming.md")
 
 
 def run_blocks(path: Path) -> dict[str, Any]:
