@@ -1,8 +1,8 @@
 """The fundamental frequency of speech at given times.
 
-DIO finds candidates, StoneMask refines them (Morise et al., WORLD; package pyworld, MIT). On ten recordings of
-one speaker they differ from pYIN by an octave in 0.4 % of the frames that both call voiced, Harvest in 1.0 %;
-Harvest also calls more frames voiced (25 % of all beyond pYIN's, DIO 8 %) and takes 15 times as long.
+DIO finds candidates, StoneMask refines them (Morise et al., WORLD; package pyworld, MIT). On ten recordings
+of one speaker they differ from pYIN by an octave in 0.4 % of the frames that both call voiced, Harvest in
+1.0 %; Harvest also calls more frames voiced (25 % of all beyond pYIN's, DIO 8 %) and takes 15 times as long.
 """
 
 import numpy as np
