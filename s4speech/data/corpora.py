@@ -12,7 +12,7 @@ from pathlib import Path
 import soundfile
 from lhotse import CutSet
 from lhotse.audio.utils import AudioLoadingError
-from lhotse.recipes import prepare_librispeech
+from lhotse.recipes import prepare_librispeech, prepare_ljspeech
 
 from s4speech.errors import InputError
 
@@ -110,6 +110,64 @@ def check_librispeech(part: Path) -> None:
     raise_problems(problems, "correct or remove these utterances")
 
 
+def read_ljspeech(root: Path, parts: Parts) -> dict[str, CutSet]:
+    """LJSpeech's layout (Ito and Johnson 2017): metadata.csv and wavs/ID.wav, read by lhotse, as one part "all".
+
+    The text of a cut is the normalised one of the third column.
+    """
+    check_ljspeech(root)
+    with contextlib.redirect_stderr(io.StringIO()):
+        manifests = prepare_ljspeech(root)
+    whole = CutSet.from_manifests(**manifests)
+    cuts = []
+    for cut in whole:
+        [supervision] = cut.supervisions
+        supervision.text = supervision.custom["normalized_text"]
+        cuts.append(cut.with_id(supervision.id))
+    return {"all": CutSet.from_cuts(sorted(cuts, key=lambda cut: cut.id))}
+
+
+def check_ljspeech(root: Path) -> None:
+    """Every line of metadata.csv has an id, two texts and its audio file.
+
+    Raises InputError naming the first problem and counting the rest.
+    """
+    path = root / "metadata.csv"
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read as UTF-8 text ({error}); unpack the corpus again"
+        ) from error
+    problems: list[str] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        fields = line.split("|")
+        audio = root / "wavs" / f"{fields[0]}.wav"
+        if len(fields) != 3 or not fields[0].strip():
+            problems.append(f"{path}:{number}: got {len(fields)} fields, wanted ID|TEXT|NORMALISED TEXT")
+        elif not fields[2].strip():
+            problems.append(f"{path}:{number}: {fields[0]} has an empty text")
+        elif fields[0] in seen:
+            problems.append(f"{path}:{number}: {fields[0]} is there twice")
+        elif not audio.is_file():
+            problems.append(f"{path}:{number}: {fields[0]} has no audio file {audio}")
+        elif not _has_header(audio):
+            problems.append(f"{audio}: not audio; copy the file again")
+        seen.add(fields[0])
+    if not lines:
+        raise InputError(f"{path}: empty, wanted ID|TEXT|NORMALISED TEXT")
+    raise_problems(problems, "correct or remove these utterances")
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return False
+    return True
+
+
 def _unreadable(part: Path) -> list[str]:
     """Which audio files have no header that can be read: lhotse's error has five lines for the first."""
     problems = []
@@ -128,4 +186,7 @@ def raise_problems(problems: Sequence[str], next_step: str) -> None:
         raise InputError(f"{problems[0]}{more}; {next_step}")
 
 
-CORPORA: dict[str, Corpus] = {"librispeech": Corpus(read_librispeech, _part_folders)}
+CORPORA: dict[str, Corpus] = {
+    "librispeech": Corpus(read_librispeech, _part_folders),
+    "ljspeech": Corpus(read_ljspeech),
+}

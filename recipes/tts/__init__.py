@@ -1,0 +1,62 @@
+"""The synthesis recipe: from a corpus in LJSpeech's layout to a scored, packaged voice."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from recipes.fingerprint import config_part
+from recipes.stage import Stage, run_stages
+from recipes.tts.config import TTSRecipe
+from recipes.tts.context import TTSContext
+from recipes.tts.data import doctor, prepare, stats
+from recipes.vocoder.training import train_vocoder
+from s4speech.config.base import load_config
+from s4speech.data.corpora import find_corpus
+
+NOT_IN_THE_RESULT = {"workers"}  # keys of a training that only change how fast it goes
+
+
+def _corpora(context: TTSContext) -> list[Path]:
+    voices = context.config.corpus.voices
+    return [path for voice in voices for path in find_corpus(voice.corpus).paths(Path(voice.root), ["all"])]
+
+
+def _vocoder(context: TTSContext) -> dict[str, Any]:
+    train = context.config.train_vocoder.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
+    return config_part(context.config, ("mel", "vocoder")) | {"train_vocoder": train}
+
+
+STAGES: tuple[Stage[TTSContext], ...] = (
+    Stage("prepare", prepare, config=("corpus", "mel.sample_rate"), inputs=_corpora),
+    Stage("doctor", doctor, config=("corpus.min_s",), needs=("prepare",)),
+    Stage("stats", stats, config=("mel",), needs=("prepare", "doctor")),
+    Stage(
+        "vocoder",
+        train_vocoder,
+        config=_vocoder,
+        needs=("prepare", "stats"),
+        check=TTSContext.check_vocoder,
+        kept="checkpoints/last.ckpt",
+    ),
+)
+
+
+def main(
+    config_path: Path,
+    overrides: Sequence[str] = (),
+    stage: str | None = None,
+    stop_stage: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Run the stages that are not done. Raises InputError for what the user has to change."""
+    config = load_config(TTSRecipe, config_path, overrides)
+    command = shlex.join(["python", "-m", "recipes", "tts", str(config_path), *overrides])
+    context = TTSContext(config, Console(), command)
+    run_stages(STAGES, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
+    return 0
+
+
+__all__ = ["STAGES", "main"]

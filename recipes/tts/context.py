@@ -1,0 +1,76 @@
+"""What the stages of the synthesis recipe share: the config and where things lie."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+from lhotse import CutSet
+from safetensors.torch import load_file
+from torch import Tensor
+
+from recipes.context import RecipeContext, check_trainer
+from recipes.tts.config import TTSRecipe
+from s4speech.data.speech import TensorFile
+from s4speech.errors import InputError
+from s4speech.models.vocoder.vocoder import Vocoder
+from s4speech.train.trainer import average_checkpoints, best_checkpoints
+
+
+class TTSContext(RecipeContext[TTSRecipe]):
+    """One run of the synthesis recipe."""
+
+    def cuts(self, name: str) -> CutSet:
+        """The cuts that the prepare stage wrote; name: train, valid or test."""
+        return CutSet.from_jsonl(self.exp_dir / "prepare" / f"{name}.jsonl.gz").to_eager()
+
+    @property
+    def pitch(self) -> TensorFile:
+        """F0 of every utterance, of the stats stage."""
+        return TensorFile(self.exp_dir / "stats" / "pitch.safetensors")
+
+    @cached_property
+    def statistics(self) -> dict[str, Tensor]:
+        """Of the stats stage."""
+        found: dict[str, Tensor] = load_file(self.exp_dir / "stats" / "stats.safetensors")
+        return found
+
+    @cached_property
+    def speakers(self) -> dict[str, int]:
+        """Number of each speaker."""
+        return {voice.speaker: i for i, voice in enumerate(self.config.corpus.voices)}
+
+    @cached_property
+    def spoken(self) -> dict[str, dict[str, list[object]]]:
+        """Tokens and words of every utterance, of the text stage."""
+        content: dict[str, dict[str, list[object]]] = json.loads(
+            (self.exp_dir / "text" / "spoken.json").read_text("utf-8")
+        )
+        return content
+
+    def build_vocoder(self) -> Vocoder:
+        """A fresh vocoder with the statistics of the corpus."""
+        vocoder = Vocoder(self.config.mel, self.config.vocoder)
+        vocoder.set_statistics(self.statistics["mean"], self.statistics["std"])
+        return vocoder
+
+    def best(self, stage: str, keep: int) -> dict[str, Tensor]:
+        """The mean of the best checkpoints of a training stage. Raises InputError: there is none."""
+        folder = self.exp_dir / stage / "checkpoints"
+        paths = best_checkpoints(folder, keep, mode="min")
+        if not paths:
+            raise InputError(f"{folder}: no checkpoint; delete {folder.parent} and train again")
+        return average_checkpoints(paths)
+
+    def trained_vocoder(self) -> Vocoder:
+        """As the vocoder stage left it."""
+        vocoder = self.build_vocoder()
+        vocoder.load_state_dict(self.best("vocoder", self.config.train_vocoder.keep))
+        return vocoder.eval().requires_grad_(False)
+
+    def check_vocoder(self) -> None:
+        """Raises InputError: `train_vocoder` wants GPUs that are not there."""
+        check_trainer(self.config.train_vocoder)
+
+    def check_train(self) -> None:
+        """Raises InputError: `train` wants GPUs that are not there."""
+        check_trainer(self.config.train)

@@ -1,0 +1,112 @@
+"""Stages from the corpus to what training reads: prepare, doctor, text, stats."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import librosa
+import torch
+from lhotse import CutSet
+from lhotse.cut import Cut
+from rich.table import Table
+from safetensors.torch import save_file
+
+from recipes.tts.context import TTSContext
+from s4speech.audio.mel import MelFrames
+from s4speech.data.corpora import raise_problems, read_corpus
+from s4speech.data.doctor import Finding, examine
+from s4speech.data.speech import mel_of, pitch_of, samples_of
+from s4speech.errors import InputError
+
+PARTS = ("train", "valid", "test")
+
+
+def prepare(context: TTSContext, folder: Path) -> None:
+    """Corpus -> cuts of train, valid and test, as lhotse JSONL, trimmed, at the sample rate of the frames."""
+    config = context.config.corpus
+    parts: dict[str, list[Cut]] = {name: [] for name in PARTS}
+    for voice in config.voices:
+        cuts = read_corpus(voice.corpus, Path(voice.root), ["all"])["all"]
+        of_text = _parts_of_texts({_key(cut) for cut in cuts}, config.valid_texts, config.test_texts)
+        for cut in cuts:
+            cut = cut.resample(context.config.mel.sample_rate)
+            trimmed = _trim(cut, config.trim_db, config.margin_s).with_id(f"{voice.speaker}-{cut.id}")
+            trimmed.supervisions[0].speaker = voice.speaker
+            if trimmed.duration >= config.min_s:
+                parts[of_text[_key(cut)]].append(trimmed)
+    table = Table("part", "utterances", "texts", "hours", "speakers", title="after trimming")
+    for name, chosen in parts.items():
+        CutSet.from_cuts(chosen).to_file(folder / f"{name}.jsonl.gz")
+        hours = sum(cut.duration for cut in chosen) / 3600
+        texts, speakers = {_key(cut) for cut in chosen}, {cut.supervisions[0].speaker for cut in chosen}
+        table.add_row(name, str(len(chosen)), str(len(texts)), f"{hours:.2f}", str(len(speakers)))
+    context.console.print(table)
+
+
+def _key(cut: Cut) -> str:
+    """What two recordings of one text have in common: its letters and digits."""
+    return "".join(c for c in cut.supervisions[0].text.casefold() if c.isalnum())
+
+
+def _parts_of_texts(texts: set[str], valid: int, test: int) -> dict[str, str]:
+    """Which part each text belongs to: chosen by a hash, so that a larger corpus keeps its choice."""
+    order = sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())
+    if len(order) <= valid + test:
+        raise InputError(
+            f"corpus: {len(order)} different texts, {valid + test} are to be held out; "
+            "set fewer corpus.valid_texts and corpus.test_texts"
+        )
+    return {
+        text: "test" if i < test else "valid" if i < test + valid else "train" for i, text in enumerate(order)
+    }
+
+
+def _trim(cut: Cut, top_db: float, margin_s: float) -> Cut:
+    _, (start, stop) = librosa.effects.trim(samples_of(cut), top_db=top_db)
+    rate = cut.sampling_rate
+    first = max(0.0, start / rate - margin_s)
+    last = min(cut.duration, stop / rate + margin_s)
+    return cut.truncate(offset=first, duration=last - first, preserve_id=True)
+
+
+def doctor(context: TTSContext, folder: Path) -> None:
+    """Read every utterance; write findings.csv; stop on a fatal one."""
+    findings: list[Finding] = []
+    for part in PARTS:
+        cuts = context.cuts(part)
+        letters = set().union(*(cut.supervisions[0].text for cut in cuts))
+        # any letter is fine: the text stage says what cannot be spoken
+        findings += examine(cuts, alphabet=letters, min_s=context.config.corpus.min_s).findings
+    with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["fatal", "utterance", "file", "problem"])
+        writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
+    fatal = [str(f) for f in findings if f.fatal]
+    raise_problems(fatal, f"correct or remove these utterances; all of them: {folder / 'findings.csv'}")
+    context.say(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
+
+
+def stats(context: TTSContext, folder: Path) -> None:
+    """Pitch of every utterance; mean and deviation of each band, of log pitch and of energy in training."""
+    mel = context.config.mel
+    frames = MelFrames(**mel.model_dump())
+    pitch = {}
+    total = torch.zeros(2, mel.n_mels, dtype=torch.float64)
+    count = 0
+    logs = []
+    for part in PARTS:
+        for cut in context.cuts(part):
+            pitch[cut.id] = pitch_of(mel, cut)
+            if part == "train":
+                logs.append(pitch[cut.id][pitch[cut.id] > 0].log())
+                bands = mel_of(frames, cut).double()
+                total += torch.stack([bands.sum(0), bands.square().sum(0)])
+                count += len(bands)
+    mean = total[0] / count
+    std = (total[1] / count - mean.square()).clamp(min=1e-6).sqrt()
+    log_pitch = torch.cat(logs)
+    of_pitch = torch.stack([log_pitch.mean(), log_pitch.std()])
+    save_file({"mean": mean.float(), "std": std.float(), "pitch": of_pitch}, folder / "stats.safetensors")
+    save_file(pitch, folder / "pitch.safetensors")
+    centre = float(of_pitch[0].exp())
+    context.say(f"stats: {count} frames, pitch {centre:.0f} Hz")

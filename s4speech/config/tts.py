@@ -1,0 +1,117 @@
+"""Configuration of speech synthesis: mel frames, aligner, acoustic models, vocoder."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from s4speech.config.asr import Layers, NotNegative, Positive, PositiveFloat, Probability
+from s4speech.config.base import StrictModel
+from s4speech.config.layer import StateSize
+from s4speech.config.train import TrainerConfig
+
+
+class MelConfig(StrictModel):
+    """Log-mel frames of a waveform: one every `hop` samples, each of `n_fft` samples around it."""
+
+    sample_rate: Annotated[int, Field(ge=8000, le=96_000)] = 22050
+    n_fft: Annotated[int, Field(ge=16, le=2**16)] = 1024
+    hop: Positive = 256
+    n_mels: Annotated[int, Field(gt=0, le=1024)] = 80
+
+    @model_validator(mode="after")
+    def _windows_overlap(self) -> "MelConfig":
+        if self.n_fft % (2 * self.hop):
+            raise ValueError(f"n_fft: got {self.n_fft}, wanted a multiple of two hops, {2 * self.hop}")
+        return self
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds a frame."""
+        return self.hop / self.sample_rate
+
+
+class AlignerConfig(StrictModel):
+    """Convolutions over phones and over frames, compared by distance (Badlani et al. 2022)."""
+
+    d_model: Positive = 128
+    dropout: Probability = 0.1
+
+
+class TextEncoderConfig(StrictModel):
+    """[bidirectional S4D, convolution] x n_layers over phones."""
+
+    d_model: Positive = 192
+    n_layers: Layers = 4
+    d_state: StateSize = 32
+    kernel_size: Positive = 5
+    dropout: Probability = 0.1
+
+
+class ParallelConfig(StrictModel):
+    """Durations, pitch and energy are predicted for each phone, then a causal S4D decoder makes the frames.
+
+    stack: frames that one step of the decoder makes.
+    """
+
+    type: Literal["parallel"] = "parallel"
+    encoder: TextEncoderConfig = TextEncoderConfig()
+    d_model: Positive = 320
+    n_layers: Layers = 5
+    d_state: StateSize = 32
+    kernel_size: Positive = 5
+    dropout: Probability = 0.1
+    stack: Positive = 2
+
+
+class VocoderConfig(StrictModel):
+    """A harmonic source and a noise source, filtered in the short-time spectrum by an S4D/conv network.
+
+    lookahead: frames of the future that it sees. s4d_every: every so manieth block has an S4D, the others a
+    convolution.
+    """
+
+    d_model: Positive = 256
+    n_layers: Layers = 8
+    d_ff: Positive = 768
+    d_state: StateSize = 16
+    kernel_size: Positive = 7
+    s4d_every: Positive = 4
+    lookahead: NotNegative = 2
+
+
+class SpeechTrainConfig(TrainerConfig):
+    """Training of an aligner or an acoustic model. max_duration_s: seconds of audio a batch, with padding."""
+
+    max_duration_s: PositiveFloat = 60.0
+    lr: PositiveFloat = 1e-3
+    schedule: Literal["linear", "cosine", "inverse_sqrt"] = "cosine"
+    warmup_steps: NotNegative = 200
+    grad_clip: PositiveFloat = 1.0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    keep: Positive = 1
+
+
+class VocoderTrainConfig(TrainerConfig):
+    """Training of a vocoder.
+
+    batch_size pieces of `frames` frames; `batches` of them are an epoch. windows: sizes, in samples, of the
+    short-time spectra in which waveforms are compared.
+    """
+
+    batch_size: Positive = 32
+    frames: Annotated[int, Field(ge=16)] = 64
+    batches: Positive = 200
+    windows: Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=1)] = [
+        64,
+        128,
+        256,
+        512,
+        1024,
+        2048,
+    ]
+    lr: PositiveFloat = 1e-3
+    schedule: Literal["linear", "cosine", "inverse_sqrt"] = "cosine"
+    warmup_steps: NotNegative = 200
+    grad_clip: PositiveFloat = 1.0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    keep: Positive = 1

@@ -1,0 +1,104 @@
+"""Batches for the vocoder: pieces of recordings with their frames and their pitch."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lhotse import CutSet
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from s4speech.audio.mel import MelFrames
+from s4speech.config.tts import MelConfig
+from s4speech.data.speech import continuous_pitch, samples_of
+
+
+class Segments(NamedTuple):
+    """mel (B, T, n_mels), f0 (B, T) Hz without gaps, voiced (B, T) 0 or 1, samples (B, T * hop)."""
+
+    mel: Tensor
+    f0: Tensor
+    voiced: Tensor
+    samples: Tensor
+
+
+class SegmentDataset(Dataset[Segments]):
+    """Batches of `batch_size` pieces of `frames` frames; a piece is drawn from a recording by its length.
+
+    Item i is the same in every epoch of the same number: `set_epoch` draws others. pitch: F0 in Hz at the end
+    of each frame, 0 where unvoiced, of each recording. mels: frames to speak in place of the recording's own,
+    of each recording: those of an acoustic model. The waveforms are kept in memory as int16 (a corpus of 1.4 h
+    takes 220 MB).
+    """
+
+    def __init__(
+        self,
+        mel: MelConfig,
+        cuts: CutSet,
+        pitch: Mapping[str, Tensor],
+        *,
+        frames: int,
+        batch_size: int,
+        batches: int,
+        seed: int,
+        mels: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.front_end, self.config = MelFrames(**mel.model_dump()), mel
+        self.cuts = [cut for cut in cuts if cut.num_samples // mel.hop >= frames]
+        self.pitch, self.mels = pitch, mels
+        self.frames, self.batch_size, self.batches, self.seed = frames, batch_size, batches, seed
+        lengths = np.array([cut.num_samples // mel.hop - frames + 1 for cut in self.cuts], np.float64)
+        self._chances = lengths / lengths.sum()
+        self._cache: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __getitem__(self, item: int) -> Segments:
+        random = np.random.default_rng([self.seed, item])
+        pieces = [self._piece(random) for _ in range(self.batch_size)]
+        return Segments(*(torch.stack(parts) for parts in zip(*pieces, strict=True)))
+
+    def _piece(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        cut = self.cuts[int(random.choice(len(self.cuts), p=self._chances))]
+        whole, hop, size = self._samples(cut), self.config.hop, self.frames
+        pitch = self.pitch[cut.id]
+        total = min(len(whole) // hop, len(pitch))
+        start = int(random.integers(total - size + 1))
+        side = (self.front_end.window - hop) // 2
+        samples = torch.from_numpy(whole[start * hop : (start + size) * hop].astype(np.float32) / 32768)
+        if self.mels is None:
+            # frames of the whole recording: those at the edges of the piece hear what is beyond it
+            padded = np.zeros(size * hop + 2 * side, np.float32)
+            first = start * hop - side
+            found = whole[max(first, 0) : first + len(padded)].astype(np.float32) / 32768
+            padded[max(-first, 0) : max(-first, 0) + len(found)] = found
+            mel = self.front_end._frames(torch.from_numpy(padded).unsqueeze(0))[0]
+        else:
+            mel = self.mels[cut.id][start : start + size].float()
+        f0 = pitch[start : start + size]
+        return mel, continuous_pitch(pitch)[start : start + size], (f0 > 0).float(), samples
+
+    def _samples(self, cut: object) -> np.ndarray:
+        name = cut.id  # type: ignore[attr-defined]
+        if name not in self._cache:
+            self._cache[name] = (samples_of(cut) * 32767).astype(np.int16)
+        return self._cache[name]
+
+
+class Pieces:
+    """The items of a `SegmentDataset` for each epoch: a sampler whose place can be saved and restored."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches, self._epoch = batches, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration goes through. Lightning calls it."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._epoch * self.batches, (self._epoch + 1) * self.batches))

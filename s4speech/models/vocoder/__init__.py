@@ -1,0 +1,1 @@
+"""From log-mel frames and pitch to a waveform."""
