@@ -35,7 +35,7 @@ _LEAD_THINGS = _words(
 _LEAD_BEFORE = _words("molten red white sheet black like")
 _WOUND_NEXT = _words("up around round through down its along about itself upon")
 _TEAR_NEXT = _words("down up apart off out away open it them him")
-# Acronyms that start with A, where the next letter's name starts with a consonant; elsewhere `a` is the article
+# Acronyms that start with A before a letter whose name starts with a consonant; elsewhere `a` is the article
 # ("a t v"). Before a vowel the article is `an`, so there the letter is meant in any case ("a f c", "a m").
 _A_ACRONYMS = _words(
     "ab abc ac aclu acdc ad adhd adp ak aka ap apa apb api apr apy at atc atm atp att av aws"

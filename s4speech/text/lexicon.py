@@ -1,14 +1,15 @@
-"""Pronunciations of English words: the American lexicon of the package misaki, and words derived from its.
+"""Pronunciations of English words: the American lexicon of the package misaki, names, and derived words.
 
-Its data (Apache-2.0) are two tables, word -> phonemes: `gold`, checked by hand, and `silver`. Phonemes are
-one character each, IPA but for A I O W Y (the vowels of day, my, go, now, boy); a stress mark stands before
-its vowel. A word that is said in several ways has a form for a part of speech (NOUN, VERB ...), for the end
-of a phrase ("None") and for everything else (DEFAULT).
+misaki's data (Apache-2.0) are two tables, word -> phonemes: `gold`, checked by hand, and `silver`. It lacks
+most names of people: names.txt has them (tools/make_names.py). Phonemes are one character each, IPA but for
+A I O W Y (the vowels of day, my, go, now, boy); a stress mark stands before its vowel. A word that is said
+in several ways has a form for a part of speech (NOUN, VERB ...), for the end of a phrase ("None") and for
+everything else (DEFAULT).
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -33,7 +34,7 @@ _OWN: Mapping[str, Forms] = {
     "et": {DEFAULT: "ɛt"},
     "lead": {DEFAULT: "lˈid", "METAL": "lˈɛd"},
 }
-_FLAPPING = frozenset("AIOWYiuæɑəɛɪɹʊʌ")  # a t after these is a flap before an unstressed vowel
+FLAPPING = frozenset("AIOWYiuæɑəɛɪɹʊʌ")  # a t after these is a flap before an unstressed vowel
 _DOUBLED = re.compile(r"([bdgklmnprtvz])\1(?:ed|ing)$")
 
 
@@ -41,13 +42,21 @@ def find(word: str) -> Forms | None:
     """The forms of a lower-case word as the tables have it; None if they do not."""
     if word in _OWN:
         return _OWN[word]
-    found = _gold().get(word) or _capitalized().get(word)
+    forms = find_misaki(word)
+    if forms is None and word in names():
+        return {DEFAULT: names()[word]}
+    return forms
+
+
+def find_misaki(word: str) -> Forms | None:
+    """The forms of a lower-case word as the tables of misaki have it."""
+    found = gold().get(word) or _capitalized().get(word)
     if found is None:
-        found = _silver().get(word)
+        found = silver().get(word)
     return {DEFAULT: found} if isinstance(found, str) else found
 
 
-def find_derived(word: str) -> Forms | None:
+def find_derived(word: str, find: Callable[[str], Forms | None] = find) -> Forms | None:
     """The forms of a word that is not in the tables but whose stem is: `find` with an ending added."""
     for ending, stems in _stems(word):
         for stem in stems:
@@ -96,7 +105,7 @@ def _verbs(stem: str) -> list[str]:
 def _join(stem: str, ending: str) -> str:
     """Phonemes of a stem with an ending, which sounds by the stem's last phoneme."""
     last, before = stem[-1], stem[-2:-1]
-    flapped = stem[:-1] + "ɾ" if last == "t" and before in _FLAPPING else stem
+    flapped = stem[:-1] + "ɾ" if last == "t" and before in FLAPPING else stem
     match ending:
         case "s":
             return stem + ("ᵻz" if last in "szʃʒʧʤ" else "s" if last in "ptkfθ" else "z")
@@ -122,25 +131,33 @@ def _join(stem: str, ending: str) -> str:
 
 
 @cache
-def _gold() -> dict[str, str | Forms]:
+def gold() -> dict[str, str | Forms]:
+    """misaki's words that were checked by hand."""
     return _read("us_gold.json")
 
 
 @cache
-def _silver() -> dict[str, str | Forms]:
-    """Read at the first word that gold lacks: it is as large again."""
+def silver() -> dict[str, str | Forms]:
+    """misaki's other words."""
     return _read("us_silver.json")
+
+
+@cache
+def names() -> dict[str, str]:
+    """Words of the CMU Pronouncing Dictionary that misaki lacks."""
+    text = (resources.files("s4speech.text") / "names.txt").read_text("utf-8")
+    return dict(line.split(" ") for line in text.splitlines() if line and not line.startswith("#"))
 
 
 @cache
 def _capitalized() -> dict[str, str | Forms]:
     """Names and acronyms of gold in small letters, where no other word is written so."""
-    gold, found = _gold(), dict[str, str | Forms]()
-    for word, forms in gold.items():
+    checked, found = gold(), dict[str, str | Forms]()
+    for word, forms in checked.items():
         if not word.islower() and len(word) > 1:
             small = word.lower()
             # Of Ace and ACE the first is the word.
-            if small not in gold and (small not in found or word.istitle()):
+            if small not in checked and (small not in found or word.istitle()):
                 found[small] = forms
     return found
 

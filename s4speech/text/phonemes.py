@@ -96,11 +96,11 @@ class Pronouncer:
     def __init__(self, unknown: Unknown | None = None) -> None:
         """unknown: letters of a word that the lexicon lacks (a-z) -> its tokens; None: it is spelled."""
         self._unknown = unknown
-        lexicon.find("the")  # reads the table now, not at the first sentence
+        lexicon.find("")  # reads the tables now (0.15 s), not in the first sentence that somebody waits for
 
     def known(self, word: str) -> bool:
-        """Whether the lexicon, with its rules for endings and hyphens, has a lower-case word."""
-        return all(_forms(piece) is not None for piece in _pieces(word))
+        """Whether the lexicon, with its rules for endings and hyphens, has a lower-case word or letter."""
+        return all(piece in lexicon.LETTER_NAMES or _forms(piece) is not None for piece in _pieces(word))
 
     def pronounce(self, spoken: str) -> Phones:
         """Normalised text -> phones. Raises InputError: a character that no normalised text has."""
