@@ -74,9 +74,8 @@ _CYRILLIC = dict(
     zip(
         "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґўјљњћђџ",
         listed(
-            "a b v g d e zh z i y k l m n o p r s t u f kh ts ch sh shch - y - e yu ya i yi ye g w y ly "
-            "ny ch j"
-            "dz"
+            "a b v g d e zh z i y k l m n o p r s t u f kh ts ch sh shch - y - e yu ya i yi ye g w y "
+            "ly ny ch j dz"
         ),
         strict=True,
     )
@@ -179,7 +178,8 @@ def plain(text: str) -> str:
 
     Accents go; pictures get their names; Greek and Cyrillic are transliterated, a lone Greek letter
     is named; syllabic scripts are read by syllable and other letters by their Unicode names; a run of Han
-    characters is "chinese characters"; what has no sound (boxes, controls, private use) goes. Linear in the length.
+    characters is "chinese characters"; what has no sound (boxes, controls, private use) goes. Takes linear
+    time.
     """
     if not text.isascii():
         text = _VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]).replace("\u2044", "/"), text)

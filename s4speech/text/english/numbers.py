@@ -7,8 +7,8 @@ def listed(words: str) -> list[str]:
 
 
 ONES = listed(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
 )
 TENS = listed("zero ten twenty thirty forty fifty sixty seventy eighty ninety")
 SCALES = ["", "thousand", "million", "billion", "trillion", "quadrillion"]

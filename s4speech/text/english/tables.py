@@ -179,9 +179,9 @@ _METRIC = {
     "N": "newton",
 }
 _PREFIXED = listed(
-    "km cm mm nm um kg mg ug ml mL dl dL cl cL kL kW MW GW mW kWh MWh GWh kV mV kHz MHz GHz THz "
-    "kJ MJ kPa"
-    "MPa hPa mA ms ns us kbps Kbps Mbps Gbps kb/s Mb/s Gb/s kB/s KB/s MB/s GB/s kN"
+    "km cm mm nm um kg mg ug ml mL dl dL cl cL kL kW MW GW mW kWh MWh GWh kV mV kHz MHz GHz "
+    "THz kJ MJ kPa MPa hPa mA ms ns us kbps Kbps Mbps Gbps kb/s Mb/s Gb/s kB/s KB/s MB/s GB/s "
+    "kN"
 )
 _PREFIX = {
     "k": "kilo",
@@ -320,12 +320,12 @@ MAGNITUDES = {
 # Capitals that are pronounceable and yet spelt; others are judged by words.spelt().
 SPELT = set(
     listed(
-        "USA UK EU UN UAE FBI CIA IBM AI API APIs CEO CFO CTO COO CIO UFO IQ EQ ID IP HIV UCLA MIT "
-        "NYC AOL"
-        "EST EDT PST PDT CST CDT MST UTC GMT IRA IRS IPO HR PR TV PC CD DVD ATM ADHD ESPN EPA FAA FDA USC "
-        "USSR IOU AKA FAQ ISO IT IV UPS USPS AC DC IMF EKG ECG EEG ICU ER VIP DIY ETA ASL BLT LA MLA LSE UV "
-        "ISP IDE UI UX GUI URL HTML MBA BA MA IED AP IMO EV SUV OCD PE RV POW RIP SOS MIA DJ AM PM AD BC BCE "
-        "CE DOJ DOE DOD TSA IUD IVF OED PIN ABS ACL ADA"
+        "USA UK EU UN UAE FBI CIA IBM AI API APIs CEO CFO CTO COO CIO UFO IQ EQ ID IP HIV UCLA "
+        "MIT NYC AOL EST EDT PST PDT CST CDT MST UTC GMT IRA IRS IPO HR PR TV PC CD DVD ATM ADHD "
+        "ESPN EPA FAA FDA USC USSR IOU AKA FAQ ISO IT IV UPS USPS AC DC IMF EKG ECG EEG ICU ER "
+        "VIP DIY ETA ASL BLT LA MLA LSE UV ISP IDE UI UX GUI URL HTML MBA BA MA IED AP IMO EV SUV "
+        "OCD PE RV POW RIP SOS MIA DJ AM PM AD BC BCE CE DOJ DOE DOD TSA IUD IVF OED PIN ABS ACL "
+        "ADA"
     )
 ) - {"GUI", "PIN", "APIs", "ADA", "IT"}
 # Said as words though the letters do not look it, or read in a way of their own.
@@ -363,38 +363,36 @@ SPECIAL = {
 # Small letters that are spelt.
 SPELT_SMALL = set(
     listed(
-        "tv html http https pdf usb url css xml sql www dvd cd gps gpu cpu jpg png mp pc dj ftp ssh "
-        "ssl vpn"
-        "sms faq diy ceo lcd hdmi csv api"
+        "tv html http https pdf usb url css xml sql www dvd cd gps gpu cpu jpg png mp pc dj ftp "
+        "ssh ssl vpn sms faq diy ceo lcd hdmi csv api"
     )
 ) - {"mp", "cd"}
 TWO_LETTER_WORDS = set(
     listed(
-        "AH AM AN AS AT AW AX BE BY DO EH GO HA HE HI HO IF IN IS IT LO MA ME MY NO OF OH ON OR OW OX "
-        "PA SO"
-        "TO UH UM UP WE YE YO ED AL JO BO MO ID"
+        "AH AM AN AS AT AW AX BE BY DO EH GO HA HE HI HO IF IN IS IT LO MA ME MY NO OF OH ON OR "
+        "OW OX PA SO TO UH UM UP WE YE YO ED AL JO BO MO ID"
     )
 ) - {"AM", "MA", "PA", "ID", "AL"}
 REGNAL = set(
     listed(
         "Henry George Edward Charles William James John Paul Louis Richard Elizabeth Mary Philip "
-        "Ferdinand"
-        "Frederick Francis Napoleon Alexander Peter Catherine Nicholas Ivan Pius Leo Benedict Gregory Clement "
-        "Innocent Urban Sixtus Ramses Rameses Thutmose Ptolemy Darius Xerxes Mehmed Selim Murad Suleiman "
-        "Gustav Christian Haakon Olaf Harald Juan Carlos Felipe Pedro Alfonso Umberto Victor Emmanuel Wilhelm "
-        "Otto Leopold Joseph Maximilian Albert Rudolf Stephen Robert David Constantine Justinian Boniface "
-        "Adrian Julius Alexius Michael Theodosius Amenhotep Cosimo Malcolm Kenneth Rama Hassan Mohammed "
-        "Abdullah Hussein Faisal Margrethe Beatrix Isabella Eugene Honorius Martin Lucius Callixtus Celestine "
-        "Nicholas Paul Marcellus Sigismund Ladislaus Casimir Vladislaus Bela Roger Conrad"
+        "Ferdinand Frederick Francis Napoleon Alexander Peter Catherine Nicholas Ivan Pius Leo "
+        "Benedict Gregory Clement Innocent Urban Sixtus Ramses Rameses Thutmose Ptolemy Darius "
+        "Xerxes Mehmed Selim Murad Suleiman Gustav Christian Haakon Olaf Harald Juan Carlos "
+        "Felipe Pedro Alfonso Umberto Victor Emmanuel Wilhelm Otto Leopold Joseph Maximilian "
+        "Albert Rudolf Stephen Robert David Constantine Justinian Boniface Adrian Julius Alexius "
+        "Michael Theodosius Amenhotep Cosimo Malcolm Kenneth Rama Hassan Mohammed Abdullah "
+        "Hussein Faisal Margrethe Beatrix Isabella Eugene Honorius Martin Lucius Callixtus "
+        "Celestine Nicholas Paul Marcellus Sigismund Ladislaus Casimir Vladislaus Bela Roger "
+        "Conrad"
     )
 )
 BEFORE_ROMAN = set(
     listed(
-        "chapter part book volume act scene section war title article phase type class level appendix "
-        "figure"
-        "table psalm canto stage grade bowl lesson unit number no vol pt corps mark schedule annex division "
-        "episode fantasy rocky wrestlemania apollo saturn amendment plate letter verse century group factor "
-        "generation gen quadrant mk"
+        "chapter part book volume act scene section war title article phase type class level "
+        "appendix figure table psalm canto stage grade bowl lesson unit number no vol pt corps "
+        "mark schedule annex division episode fantasy rocky wrestlemania apollo saturn amendment "
+        "plate letter verse century group factor generation gen quadrant mk"
     )
 )
 EMPHASIS = {"'em", "'tis", "'twas", "'til", "'cause", "'bout", "'round", "'twere", "'twill", "'n"}
@@ -402,12 +400,12 @@ CUT = {"o'", "an'", "th'", "ol'", "mo'", "wi'", "ha'"}
 # Words that begin sentences and seldom names.
 STARTERS = set(
     listed(
-        "The A An He She It They We You I This That These Those There Here His Her Its Their Our My "
-        "Your In"
-        "On At By For From To With But And Or So Then When While If As After Before Since Because However "
-        "What Who Where Why How Is Are Was Were Do Does Did Has Have Had Can Could Will Would May Must Should "
-        "Not No Yes One Two Some Many Most All Each Every Both Another Other Now Once It's He's She's That's "
-        "There's They're I'm We're Perhaps Although Though Until Nobody Somebody Everyone Nothing Something "
-        "Please Let Don't Meanwhile Instead Even Still Also Only Just"
+        "The A An He She It They We You I This That These Those There Here His Her Its Their Our "
+        "My Your In On At By For From To With But And Or So Then When While If As After Before "
+        "Since Because However What Who Where Why How Is Are Was Were Do Does Did Has Have Had "
+        "Can Could Will Would May Must Should Not No Yes One Two Some Many Most All Each Every "
+        "Both Another Other Now Once It's He's She's That's There's They're I'm We're Perhaps "
+        "Although Though Until Nobody Somebody Everyone Nothing Something Please Let Don't "
+        "Meanwhile Instead Even Still Also Only Just"
     )
 )

@@ -7,14 +7,16 @@ from s4speech.text.english import tables as t
 from s4speech.text.english.numerals import sentence_stop
 
 _ONSETS = n.listed(
-    "b bl br c ch chr cl cr d dr dw f fl fr g gh gl gn gr h j k kl kn kr l m n p ph pl pr ps qu r rh s sc "
-    "sch scr sh shr sk sl sm sn sp sph spl spr squ st str sw t th thr tr tw v w wh wr y z"
+    "b bl br c ch chr cl cr d dr dw f fl fr g gh gl gn gr h j k kl kn kr l m n p ph pl pr ps "
+    "qu r rh s sc sch scr sh shr sk sl sm sn sp sph spl spr squ st str sw t th thr tr tw v w "
+    "wh wr y z"
 )
 _CODAS = n.listed(
-    "b bs c ck cks ct cts d ds dth f ff fs ft fts g gh ghs ght ghts gs k ks l lb lbs ld lds lf lfs lk lks "
-    "ll lls lm lms ln lp lps ls lt lth lts lve m mb mbs mp mps mpt ms n nce nch nd nds ng ngs ngth nk nks "
-    "ns nt nth nts p ph phs ps pt pts r rb rbs rc rch rd rds rf rg rk rks rl rls rm rms rn rns rp rps rs "
-    "rst rt rth rts rve s sh sk sks sm sms sp sps ss st sts t tch th ths ts tt w wn wns wl x xt y z zz"
+    "b bs c ck cks ct cts d ds dth f ff fs ft fts g gh ghs ght ghts gs k ks l lb lbs ld lds "
+    "lf lfs lk lks ll lls lm lms ln lp lps ls lt lth lts lve m mb mbs mp mps mpt ms n nce nch "
+    "nd nds ng ngs ngth nk nks ns nt nth nts p ph phs ps pt pts r rb rbs rc rch rd rds rf rg "
+    "rk rks rl rls rm rms rn rns rp rps rs rst rt rth rts rve s sh sk sks sm sms sp sps ss st "
+    "sts t tch th ths ts tt w wn wns wl x xt y z zz"
 )
 
 
