@@ -3,6 +3,8 @@
 Rules over a word or two, no parser: they are right for most uses and no more.
 """
 
+from collections.abc import Sequence
+
 from s4speech.text.lexicon import DEFAULT, ENDING, LETTER_NAMES, NOUN, VERB, Forms
 
 
@@ -35,11 +37,6 @@ _LEAD_THINGS = _words(
 _LEAD_BEFORE = _words("molten red white sheet black like")
 _WOUND_NEXT = _words("up around round through down its along about itself upon")
 _TEAR_NEXT = _words("down up apart off out away open it them him")
-# Acronyms that start with A before a letter whose name starts with a consonant; elsewhere `a` is the article
-# ("a t v"). Before a vowel the article is `an`, so there the letter is meant in any case ("a f c", "a m").
-_A_ACRONYMS = _words(
-    "ab abc ac aclu acdc ad adhd adp ak aka ap apa apb api apr apy at atc atm atp att av aws"
-)
 
 
 def choose(word: str, forms: Forms, before: tuple[str, ...], after: str | None, vowel: bool) -> str:
@@ -87,7 +84,7 @@ def _heteronym(
 ) -> str | None:
     recent = set(before[-2:])
     match word:
-        case "read" if recent & _PAST_BEFORE and not recent & {"to", "will", "can"}:
+        case "read" if (recent & _PAST_BEFORE or previous.endswith("'ve")) and not recent & {"to", "will"}:
             return forms["VBD"]
         case "live":
             return forms[DEFAULT if previous == "a" or after in _LIVE_THINGS else VERB]
@@ -105,30 +102,18 @@ def _heteronym(
     return None
 
 
-def spelled(words: list[str]) -> list[bool]:
+def spelled(words: Sequence[str]) -> list[bool]:
     """Of the words of a phrase, which are letters to be named.
 
-    Single letters always are; `a` and `i` only beside other letters ("f b i"), and a last `a` ("plan a").
+    Single letters are ("f b i"), but for `a` and `i`: `i` is one beside other letters, `a` only where no
+    article can be, at the end. The letter A elsewhere is written `ay` by the normaliser.
     """
-    result = [len(word) == 1 and word in LETTER_NAMES for word in words]
-    start = 0
-    while start < len(words):
-        stop = start
-        while stop < len(words) and result[stop]:
-            stop += 1
-        run = words[start:stop]
-        if run and not any(letter not in "ai" for letter in run) and run != ["a", "i"]:
-            for i in range(start, stop):
-                result[i] = False
-        elif run[:1] == ["a"] and _is_article("".join(run), words[start - 1] if start else ""):
-            result[start] = False
-        start = max(stop, start + 1)
-    if words and words[-1] == "a":
-        result[-1] = True
-    return result
-
-
-def _is_article(run: str, previous: str) -> bool:
-    """Whether the `a` that begins a run of letters is the article: "a t v", but "an a t m", "seven a m"."""
-    vowel_name = len(run) > 1 and run[1] in "aefhilmnorsx"
-    return not vowel_name and run not in _A_ACRONYMS and previous not in _NOUN_BEFORE
+    single = [len(word) == 1 and word in LETTER_NAMES for word in words]
+    sure = [(is_one and words[i] not in "ai") or words[i] == "ay" for i, is_one in enumerate(single)]
+    named = list(single)
+    for i, word in enumerate(words):
+        if word == "i":
+            named[i] = any(sure[max(0, i - 1) : i + 2])
+        elif word == "a":
+            named[i] = i == len(words) - 1
+    return named

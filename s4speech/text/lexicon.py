@@ -29,7 +29,9 @@ LETTER_NAMES = MappingProxyType(dict(zip("abcdefghijklmnopqrstuvwxyz", _LETTERS.
 
 # What the tables lack, or mean otherwise: they tell the month from the adjective by its capital.
 _OWN: Mapping[str, Forms] = {
+    "'n": {DEFAULT: "ən"},
     "august": {DEFAULT: "ˈɔɡəst"},
+    "ay": {DEFAULT: "ˈA"},  # the letter A, see `english`
     "cetera": {DEFAULT: "sˈɛtəɹə"},
     "et": {DEFAULT: "ɛt"},
     "lead": {DEFAULT: "lˈid", "METAL": "lˈɛd"},
@@ -122,9 +124,9 @@ def _join(stem: str, ending: str) -> str:
         case "'ve":
             return stem + ("v" if last in VOWELS else "əv")
         case "'d":
-            return stem + ("ᵻd" if last in "td" else "d")
+            return flapped + ("ᵻd" if last in "td" else "d")
         case "'re":
-            return stem + "əɹ"
+            return flapped + "əɹ"
         case "'m":
             return stem + ("m" if last in VOWELS else "əm")
     return stem

@@ -35,7 +35,7 @@ _IPA = {
     "g": "ɡ", "ɒ": "ɑ", "a": "æ", "e": "ɛ", "o": "O", "ɫ": "l", "ː": "", "'": "ˈ", ".": "", "͡": "",
 }  # fmt: skip
 # How the first parts of hyphenated words are said where the word alone is said otherwise.
-_PREFIXES = {"re": "ɹˌi", "co": "kˌO", "pre": "pɹˌi", "de": "dˌi", "bi": "bˌI"}
+_PREFIXES = {"re-": "ɹˌi", "co-": "kˌO", "pre-": "pɹˌi", "de-": "dˌi", "bi-": "bˌI"}
 
 Unknown = Callable[[str], tuple[str, ...]]
 
@@ -187,6 +187,8 @@ def _tokens(phonemes: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _forms(word: str) -> lexicon.Forms | None:
+    if word in _PREFIXES:
+        return {lexicon.DEFAULT: _PREFIXES[word]}
     bare = word.strip("'")
     for find in (lexicon.find, lexicon.find_derived):
         for spelling in dict.fromkeys((word, bare)):
@@ -205,4 +207,5 @@ def _pieces(word: str) -> tuple[str, ...]:
     joined, parts = word.replace("-", ""), [part for part in word.split("-") if part.strip("'")]
     if parts[0] != "re" and lexicon.find(joined) is not None:
         return (joined,)
-    return tuple(parts)
+    prefix = parts[0] + "-"
+    return (prefix, *parts[1:]) if prefix in _PREFIXES else tuple(parts)
