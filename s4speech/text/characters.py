@@ -16,10 +16,12 @@ class Speller:
         return set(word) <= set(self.symbols)
 
     def pronounce(self, spoken: str) -> Phones:
-        """Normalised text -> characters. Raises InputError: a character that no normalised text has."""
+        """Normalised text -> characters. Raises InputError: [[phonemes]], or what no normalised text has."""
         parts, follows = list[tuple[str, Sequence[str]]](), False
         for part in split_spoken(spoken):
             pause = part in PAUSES
+            if part.startswith("[["):
+                self.tokens_of(part[2:-2])
             if follows and not pause:
                 parts.append(("", " "))
             parts.append(("" if pause else part, part))

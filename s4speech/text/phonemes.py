@@ -37,6 +37,8 @@ _IPA = {
 # How the first parts of hyphenated words are said where the word alone is said otherwise.
 _PREFIXES = {"re-": "ɹˌi", "co-": "kˌO", "pre-": "pɹˌi", "de-": "dˌi", "bi-": "bˌI"}
 
+_BY_HAND = re.compile(r"\[\[[^\[\]]*\]\]")
+
 Unknown = Callable[[str], tuple[str, ...]]
 
 
@@ -77,13 +79,13 @@ def assemble(parts: Iterable[tuple[str, Sequence[str]]]) -> Phones:
 
 
 def split_spoken(spoken: str) -> list[str]:
-    """Words and pause marks of normalised text. Raises InputError: it has anything else."""
-    parts = re.findall(r"[a-z'-]+|[,.;:!?]|\S", spoken)
+    """Words, [[phonemes]] and pause marks of normalised text. Raises InputError: it has anything else."""
+    parts = re.findall(rf"{_BY_HAND.pattern}|[a-z'-]+|[,.;:!?]|\S", spoken)
     for part in parts:
-        if part not in PAUSES and not re.fullmatch(r"[a-z'-]+", part):
+        if part not in PAUSES and not re.fullmatch(rf"{_BY_HAND.pattern}|[a-z'-]+", part):
             raise InputError(
                 f"text {spoken[:40]!r}: got the character {part!r} at {spoken.index(part)}, "
-                f"wanted a-z, ' - and {' '.join(PAUSES)}; normalise the text first"
+                f"wanted a-z, ' - [[phonemes]] and {' '.join(PAUSES)}; normalise the text first"
             )
     return [part for part in parts if part.strip("'-")]
 
@@ -103,7 +105,10 @@ class Pronouncer:
         return all(piece in lexicon.LETTER_NAMES or _forms(piece) is not None for piece in _pieces(word))
 
     def pronounce(self, spoken: str) -> Phones:
-        """Normalised text -> phones. Raises InputError: a character that no normalised text has."""
+        """Normalised text, in which words may be given as [[phonemes]] -> phones.
+
+        Raises InputError: a character that no normalised text has, or what `tokens_of` refuses.
+        """
         parts, phrase = list[tuple[str, Sequence[str]]](), list[str]()
         for part in [*split_spoken(spoken), ""]:
             if part and part not in PAUSES:
@@ -156,7 +161,9 @@ class Pronouncer:
         after, vowel = None, False
         for i in reversed(range(len(pieces))):
             piece, forms = pieces[i], _forms(pieces[i])
-            if named[i]:
+            if _BY_HAND.match(piece):
+                found[i] = self.tokens_of(piece[2:-2])
+            elif named[i]:
                 found[i] = _tokens(lexicon.LETTER_NAMES[piece])
             elif forms is not None:
                 found[i] = _tokens(context.choose(piece, forms, tuple(pieces[:i]), after, vowel))
@@ -202,7 +209,7 @@ def _forms(word: str) -> lexicon.Forms | None:
 def _pieces(word: str) -> tuple[str, ...]:
     """A hyphenated word as what is looked up: itself, the word without hyphens, or its parts."""
     word = word.strip("-")
-    if "-" not in word or _forms(word) is not None:
+    if "-" not in word or _BY_HAND.match(word) or _forms(word) is not None:
         return (word,)
     joined, parts = word.replace("-", ""), [part for part in word.split("-") if part.strip("'")]
     if parts[0] != "re" and lexicon.find(joined) is not None:

@@ -216,6 +216,18 @@ def test_what_is_printed_can_be_given_back(pronouncer: Pronouncer) -> None:
         assert pronouncer.tokens_of("".join(tokens)) == tokens
 
 
+def test_phonemes_among_words(pronouncer: Pronouncer) -> None:
+    """They take part in the context of the words beside them: "the" and "a" end no phrase there."""
+    got = pronouncer.pronounce("the [[ˈɑm]], a [[bˈi d]] sat.")
+    assert written(got) == "ði ˈɑm ə bˈid sˈæt"
+    assert [word.text for word in got.words] == ["the", "[[ˈɑm]]", "a", "[[bˈi d]]", "sat"]
+    for wrong in ("[[]]", "the [[hɛlX]]", "[[ɛ", "[ɛ]", "[[[ɛ]]]"):
+        with pytest.raises(InputError):
+            pronouncer.pronounce(wrong)
+    with pytest.raises(InputError, match="reads characters"):
+        Speller().pronounce("the [[ˈɑm]]")
+
+
 def test_characters() -> None:
     got = Speller().pronounce("it's me, re-do")
     assert "".join(got.tokens) == "^it's me, re-do.$"
