@@ -22,10 +22,11 @@ _NOUN_BEFORE = _words(
     "the a an this that his her its their our your my no any some of in for every each great little "
     "much good new common general public daily first whose"
 )
-_PAST_BEFORE = _words(
-    "have has had having i've we've you've they've he she be been being is are was were well"
+_PARTICIPLE_BEFORE = _words(
+    "have has had having i've we've you've they've be been being is are was were well"
 )
-_BE = _words("be is are was were been being am get got")
+_MODALS = _words("to will would shall should can could may might must do does did don't doesn't didn't let")
+_BE = _words("be is are was were been being")
 _LIVE_THINGS = _words(
     "music show shows audience audiences broadcast broadcasts television tv performance performances "
     "concert concerts wire wires stock bait ammunition coverage birth births oak oaks stream streams "
@@ -42,7 +43,7 @@ _TEAR_NEXT = _words("down up apart off out away open it them him")
 def choose(word: str, forms: Forms, before: tuple[str, ...], after: str | None, vowel: bool) -> str:
     """Phonemes of the form that fits.
 
-    before: words before in the same phrase, the nearest last. after: the next word of the phrase, None if it
+    before: up to three words before in the same phrase, the nearest last. after: the next word of the phrase, None if it
     ends here. vowel: the next word starts with a vowel.
     """
     previous = before[-1] if before else ""
@@ -84,7 +85,9 @@ def _heteronym(
 ) -> str | None:
     recent = set(before[-2:])
     match word:
-        case "read" if (recent & _PAST_BEFORE or previous.endswith("'ve")) and not recent & {"to", "will"}:
+        case "read" if previous != "to" and (recent & _PARTICIPLE_BEFORE or previous.endswith("'ve")):
+            return forms["VBD"]
+        case "read" if previous in ("he", "she") and not _MODALS.intersection(before[-3:]):
             return forms["VBD"]
         case "live":
             return forms[DEFAULT if previous == "a" or after in _LIVE_THINGS else VERB]

@@ -34,6 +34,7 @@ _IPA = {
     "eɪ": "A", "aɪ": "I", "oʊ": "O", "aʊ": "W", "t͡ʃ": "ʧ", "d͡ʒ": "ʤ", "ɚ": "əɹ", "ɝ": "ɜɹ", "r": "ɹ",
     "g": "ɡ", "ɒ": "ɑ", "a": "æ", "e": "ɛ", "o": "O", "ɫ": "l", "ː": "", "'": "ˈ", ".": "", "͡": "",
 }  # fmt: skip
+_WRITTEN = {**_IPA, **_MERGED}
 # How the first parts of hyphenated words are said where the word alone is said otherwise.
 _PREFIXES = {"re-": "ɹˌi", "co-": "kˌO", "pre-": "pɹˌi", "de-": "dˌi", "bi-": "bˌI"}
 
@@ -166,7 +167,9 @@ class Pronouncer:
             elif named[i]:
                 found[i] = _tokens(lexicon.LETTER_NAMES[piece])
             elif forms is not None:
-                found[i] = _tokens(context.choose(piece, forms, tuple(pieces[:i]), after, vowel))
+                found[i] = _tokens(
+                    context.choose(piece, forms, tuple(pieces[max(0, i - 3) : i]), after, vowel)
+                )
             else:
                 found[i] = self._guess(piece)
             after, vowel = piece, found[i][0][-1] in VOWELS

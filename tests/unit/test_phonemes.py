@@ -45,7 +45,10 @@ def test_symbols_never_change_their_place() -> None:
         # heteronyms
         ("i read it", "ˌI ɹˈid ɪt"),
         ("i have never read it", "ˌI hæv nˈɛvəɹ ɹˈɛd ɪt"),
-        ("it was to be read", "ɪt wʌz tə bi ɹˈid"),
+        ("it was to be read", "ɪt wʌz tə bi ɹˈɛd"),
+        ("he read it", "hi ɹˈɛd ɪt"),
+        ("could he read it", "kʊd hi ɹˈid ɪt"),
+        ("i have to read", "ˌI hæv tə ɹˈid"),
         ("we live here", "wi lˈɪv hˈɪɹ"),
         ("a live broadcast", "ə lˈIv bɹˈɔdkˌæst"),
         ("i used to use it", "ˌI jˈust tə jˈuz ɪt"),
