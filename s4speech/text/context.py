@@ -43,8 +43,8 @@ _TEAR_NEXT = _words("down up apart off out away open it them him")
 def choose(word: str, forms: Forms, before: tuple[str, ...], after: str | None, vowel: bool) -> str:
     """Phonemes of the form that fits.
 
-    before: up to three words before in the same phrase, the nearest last. after: the next word of the phrase, None if it
-    ends here. vowel: the next word starts with a vowel.
+    before: up to three words before in the same phrase, the nearest last. after: the next word of the phrase,
+    None if it ends here. vowel: the next word starts with a vowel.
     """
     previous = before[-1] if before else ""
     special = _function_word(word, after, vowel) or _heteronym(word, forms, before, previous, after)

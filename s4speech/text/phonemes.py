@@ -99,7 +99,7 @@ class Pronouncer:
     def __init__(self, unknown: Unknown | None = None) -> None:
         """unknown: letters of a word that the lexicon lacks (a-z) -> its tokens; None: it is spelled."""
         self._unknown = unknown
-        lexicon.find("")  # reads the tables now (0.15 s), not in the first sentence that somebody waits for
+        lexicon.find("")  # reads the tables now (0.2 s), not in the first sentence that somebody waits for
 
     def known(self, word: str) -> bool:
         """Whether the lexicon, with its rules for endings and hyphens, has a lower-case word or letter."""
