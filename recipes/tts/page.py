@@ -24,7 +24,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1500
 .wide { overflow-x: auto }
 table { border-collapse: collapse; margin: 1rem 0 }
 th, td { border-bottom: 1px solid #8886; padding: .45rem .7rem; text-align: left; vertical-align: top }
-td.number { font-variant-numeric: tabular-nums; text-align: right }
+td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap }
 td.text { min-width: 16rem }
 small { display: block; opacity: .75 }
 audio { width: 15rem; height: 2.2rem }
