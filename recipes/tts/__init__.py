@@ -9,9 +9,11 @@ from rich.console import Console
 
 from recipes.fingerprint import config_part
 from recipes.stage import Stage, run_stages
+from recipes.tts.alignment import align
 from recipes.tts.config import TTSRecipe
 from recipes.tts.context import TTSContext
-from recipes.tts.data import doctor, prepare, stats
+from recipes.tts.data import doctor, prepare, stats, text
+from recipes.tts.training import train
 from recipes.vocoder.training import train_vocoder
 from s4speech.config.base import load_config
 from s4speech.data.corpora import find_corpus
@@ -24,6 +26,16 @@ def _corpora(context: TTSContext) -> list[Path]:
     return [path for voice in voices for path in find_corpus(voice.corpus).paths(Path(voice.root), ["all"])]
 
 
+def _align(context: TTSContext) -> dict[str, Any]:
+    train = context.config.align.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
+    return config_part(context.config, ("mel", "aligner")) | {"align": train}
+
+
+def _training(context: TTSContext) -> dict[str, Any]:
+    train = context.config.train.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
+    return config_part(context.config, ("mel", "model")) | {"train": train}
+
+
 def _vocoder(context: TTSContext) -> dict[str, Any]:
     train = context.config.train_vocoder.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
     return config_part(context.config, ("mel", "vocoder")) | {"train_vocoder": train}
@@ -32,7 +44,24 @@ def _vocoder(context: TTSContext) -> dict[str, Any]:
 STAGES: tuple[Stage[TTSContext], ...] = (
     Stage("prepare", prepare, config=("corpus", "mel.sample_rate"), inputs=_corpora),
     Stage("doctor", doctor, config=("corpus.min_s",), needs=("prepare",)),
+    Stage("text", text, config=("text",), needs=("prepare", "doctor")),
     Stage("stats", stats, config=("mel",), needs=("prepare", "doctor")),
+    Stage(
+        "align",
+        align,
+        config=_align,
+        needs=("prepare", "text", "stats"),
+        check=TTSContext.check_align,
+        kept="checkpoints/last.ckpt",
+    ),
+    Stage(
+        "train",
+        train,
+        config=_training,
+        needs=("prepare", "text", "stats", "align"),
+        check=TTSContext.check_train,
+        kept="checkpoints/last.ckpt",
+    ),
     Stage(
         "vocoder",
         train_vocoder,

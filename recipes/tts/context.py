@@ -2,7 +2,6 @@
 
 import json
 from functools import cached_property
-from pathlib import Path
 
 from lhotse import CutSet
 from safetensors.torch import load_file
@@ -12,7 +11,10 @@ from recipes.context import RecipeContext, check_trainer
 from recipes.tts.config import TTSRecipe
 from s4speech.data.speech import TensorFile
 from s4speech.errors import InputError
+from s4speech.models.tts.parallel import ParallelModel
 from s4speech.models.vocoder.vocoder import Vocoder
+from s4speech.text.characters import Speller
+from s4speech.text.phonemes import SYMBOLS
 from s4speech.train.trainer import average_checkpoints, best_checkpoints
 
 
@@ -47,6 +49,35 @@ class TTSContext(RecipeContext[TTSRecipe]):
         )
         return content
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What a token can be."""
+        return SYMBOLS if self.config.text.unit == "phonemes" else Speller.symbols
+
+    @cached_property
+    def token_ids(self) -> dict[str, list[int]]:
+        """Of every utterance."""
+        number = {symbol: i for i, symbol in enumerate(self.symbols)}
+        return {name: [number[str(t)] for t in one["tokens"]] for name, one in self.spoken.items()}
+
+    @property
+    def durations(self) -> TensorFile:
+        """Frames of each token of every utterance, of the align stage."""
+        return TensorFile(self.exp_dir / "align" / "durations.safetensors")
+
+    def build_acoustic(self) -> ParallelModel:
+        """A fresh acoustic model with the statistics of the corpus."""
+        config = self.config
+        model = ParallelModel(len(self.symbols), config.mel, config.model, len(self.speakers))
+        model.set_statistics(*(self.statistics[name] for name in ("mean", "std", "pitch")))
+        return model
+
+    def trained_acoustic(self) -> ParallelModel:
+        """As the train stage left it."""
+        model = self.build_acoustic()
+        model.load_state_dict(self.best("train", self.config.train.keep))
+        return model.eval().requires_grad_(False)
+
     def build_vocoder(self) -> Vocoder:
         """A fresh vocoder with the statistics of the corpus."""
         vocoder = Vocoder(self.config.mel, self.config.vocoder)
@@ -70,6 +101,10 @@ class TTSContext(RecipeContext[TTSRecipe]):
     def check_vocoder(self) -> None:
         """Raises InputError: `train_vocoder` wants GPUs that are not there."""
         check_trainer(self.config.train_vocoder)
+
+    def check_align(self) -> None:
+        """Raises InputError: `align` wants GPUs that are not there."""
+        check_trainer(self.config.align)
 
     def check_train(self) -> None:
         """Raises InputError: `train` wants GPUs that are not there."""

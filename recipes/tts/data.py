@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 from pathlib import Path
 
 import librosa
@@ -17,6 +18,10 @@ from s4speech.data.corpora import raise_problems, read_corpus
 from s4speech.data.doctor import Finding, examine
 from s4speech.data.speech import mel_of, pitch_of, samples_of
 from s4speech.errors import InputError
+from s4speech.files import write_by_rename
+from s4speech.text.characters import Speller
+from s4speech.text.english import normalize_english
+from s4speech.text.phonemes import Pronouncer
 
 PARTS = ("train", "valid", "test")
 
@@ -84,6 +89,21 @@ def doctor(context: TTSContext, folder: Path) -> None:
     fatal = [str(f) for f in findings if f.fatal]
     raise_problems(fatal, f"correct or remove these utterances; all of them: {folder / 'findings.csv'}")
     context.say(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
+
+
+def text(context: TTSContext, folder: Path) -> None:
+    """Text of every utterance -> spoken.json: tokens, and words as (text, start, stop); unknown.txt."""
+    pronouncer = Pronouncer() if context.config.text.unit == "phonemes" else Speller()
+    spoken = {}
+    unknown: set[str] = set()
+    for part in PARTS:
+        for cut in context.cuts(part):
+            phones = pronouncer.pronounce(normalize_english(cut.supervisions[0].text))
+            spoken[cut.id] = {"tokens": phones.tokens, "words": phones.words}
+            unknown |= {word.text for word in phones.words if not pronouncer.known(word.text)}
+    write_by_rename(folder / "spoken.json", json.dumps(spoken, ensure_ascii=False))
+    write_by_rename(folder / "unknown.txt", "".join(f"{word}\n" for word in sorted(unknown)))
+    context.say(f"text: {len(spoken)} utterances, {len(unknown)} words that the lexicon does not have")
 
 
 def stats(context: TTSContext, folder: Path) -> None:

@@ -55,8 +55,8 @@ class ParallelConfig(StrictModel):
 
     type: Literal["parallel"] = "parallel"
     encoder: TextEncoderConfig = TextEncoderConfig()
-    d_model: Positive = 320
-    n_layers: Layers = 5
+    d_model: Positive = 256
+    n_layers: Layers = 6
     d_state: StateSize = 32
     kernel_size: Positive = 5
     dropout: Probability = 0.1

@@ -15,11 +15,10 @@ from s4speech.data.speech import continuous_pitch, samples_of
 
 
 class Segments(NamedTuple):
-    """mel (B, T, n_mels), f0 (B, T) Hz without gaps, voiced (B, T) 0 or 1, samples (B, T * hop)."""
+    """mel (B, T, n_mels), f0 (B, T) Hz without gaps, samples (B, T * hop)."""
 
     mel: Tensor
     f0: Tensor
-    voiced: Tensor
     samples: Tensor
 
 
@@ -60,7 +59,7 @@ class SegmentDataset(Dataset[Segments]):
         pieces = [self._piece(random) for _ in range(self.batch_size)]
         return Segments(*(torch.stack(parts) for parts in zip(*pieces, strict=True)))
 
-    def _piece(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _piece(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         cut = self.cuts[int(random.choice(len(self.cuts), p=self._chances))]
         whole, hop, size = self._samples(cut), self.config.hop, self.frames
         pitch = self.pitch[cut.id]
@@ -77,8 +76,7 @@ class SegmentDataset(Dataset[Segments]):
             mel = self.front_end._frames(torch.from_numpy(padded).unsqueeze(0))[0]
         else:
             mel = self.mels[cut.id][start : start + size].float()
-        f0 = pitch[start : start + size]
-        return mel, continuous_pitch(pitch)[start : start + size], (f0 > 0).float(), samples
+        return mel, continuous_pitch(pitch)[start : start + size], samples
 
     def _samples(self, cut: object) -> np.ndarray:
         name = cut.id  # type: ignore[attr-defined]

@@ -55,8 +55,8 @@ class VocoderTask(Task):
         Two draws for the same frames: unlike a distance alone, whose minimum is the least noisy waveform, the
         energy distance is least where the draws are distributed as the recordings are.
         """
-        mel, f0, voiced, samples = batch
-        filters = self.model(mel, f0, voiced)
+        mel, f0, samples = batch
+        filters = self.model(mel, f0)
         with torch.autocast(samples.device.type, enabled=False):
             draws = []
             for _ in range(2):
@@ -89,7 +89,7 @@ class VocoderTask(Task):
             self._listen(batch)
 
     def _listen(self, batch: Segments) -> None:
-        heard = self.model.whole(batch.mel[:2], batch.f0[:2], batch.voiced[:2])
+        heard = self.model.whole(batch.mel[:2], batch.f0[:2])
         board = self.trainer.loggers[0].experiment  # type: ignore[attr-defined]
         for name, samples in (("vocoder", heard), ("real", batch.samples[:2])):
             sound = F.pad(samples, (0, 2000)).flatten().clamp(-1, 1).float().cpu()

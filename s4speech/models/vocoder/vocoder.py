@@ -31,7 +31,7 @@ class Filters(NamedTuple):
 
 
 class Vocoder(nn.Module):
-    """log-mel, pitch and voicing -> samples."""
+    """log-mel and pitch -> samples. What is voiced it sees in the frames: a pitch tracker is often wrong about it."""
 
     noise: Tensor
     window: Tensor
@@ -45,7 +45,7 @@ class Vocoder(nn.Module):
         self.mel, self.config = mel, config
         d = config.d_model
         self.bins = mel.n_fft // 2 + 1
-        self.input = nn.Linear(mel.n_mels + 2, d)
+        self.input = nn.Linear(mel.n_mels + 1, d)
         self.network = Chain(*(_block(config, i) for i in range(config.n_layers)))
         self.norm = nn.LayerNorm(d)
         self.head = nn.Linear(d, 4 * self.bins)
@@ -70,9 +70,9 @@ class Vocoder(nn.Module):
         """Samples that a frame's window reaches over its hop, on each side."""
         return (self.mel.n_fft - self.mel.hop) // 2
 
-    def embed(self, mel: Tensor, f0: Tensor, voiced: Tensor) -> Tensor:
-        """(B, T, n_mels), (B, T) Hz, (B, T) 0 .. 1 -> (B, T, D)."""
-        pitch = torch.stack([(f0 / PITCH_SCALE).log(), voiced], -1)
+    def embed(self, mel: Tensor, f0: Tensor) -> Tensor:
+        """(B, T, n_mels), (B, T) Hz -> (B, T, D)."""
+        pitch = (f0 / PITCH_SCALE).log().unsqueeze(-1)
         y: Tensor = self.input(torch.cat([(mel - self.mean) / self.std, pitch], -1))
         return y
 
@@ -81,16 +81,16 @@ class Vocoder(nn.Module):
         raw: Tensor = self.head(self.norm(hidden)).float()
         voiced, unvoiced, real, imaginary = raw.split(self.bins, -1)
         envelope = (mel.float() - self.level) @ self.spread  # log amplitude
-        magnitude = (envelope + voiced.clamp(-CLIP, CLIP)).exp()
-        # starts at phase 0, and is smooth where the phase wraps around
+        response = minimum_phase(envelope + voiced.clamp(-CLIP, CLIP))
+        # what is learnt on top starts at phase 0, and is smooth where the phase wraps around
         phase = torch.complex(1 + real, imaginary)
         phase = phase / phase.abs().clamp(min=1e-3)
-        return Filters(magnitude * phase, (envelope + unvoiced.clamp(-CLIP, CLIP)).exp())
+        return Filters(response * phase, (envelope + unvoiced.clamp(-CLIP, CLIP)).exp())
 
-    def forward(self, mel: Tensor, f0: Tensor, voiced: Tensor) -> Filters:
-        """mel (B, T, n_mels), f0 (B, T) Hz at the end of each frame, never 0, voiced (B, T) 0 .. 1."""
+    def forward(self, mel: Tensor, f0: Tensor) -> Filters:
+        """mel (B, T, n_mels), f0 (B, T) Hz at the end of each frame, never 0: a guess where nothing is voiced."""
         ahead = self.config.lookahead
-        x = F.pad(self.embed(mel, f0, voiced).transpose(1, 2), (0, ahead), mode="replicate").transpose(1, 2)
+        x = F.pad(self.embed(mel, f0).transpose(1, 2), (0, ahead), mode="replicate").transpose(1, 2)
         hidden = self.network(x)[:, ahead:]
         return self.filters(hidden, mel)
 
@@ -116,11 +116,11 @@ class Vocoder(nn.Module):
         return torch.fft.irfft(spectrum, self.mel.n_fft) * (self.window * gain)
 
     @torch.inference_mode()
-    def whole(self, mel: Tensor, f0: Tensor, voiced: Tensor) -> Tensor:
+    def whole(self, mel: Tensor, f0: Tensor) -> Tensor:
         """Frames of one or more whole utterances -> samples (B, T * hop), with the noise of a stream."""
         size = mel.shape[1] * self.mel.hop
         noise = self.noise.repeat(-(-size // NOISE_SAMPLES))[:size].expand(len(mel), -1)
-        return self.waveform(self(mel, f0, voiced), f0, noise)
+        return self.waveform(self(mel, f0), f0, noise)
 
     def freeze(self) -> "FrozenVocoder":
         """The form for streams; immutable."""
@@ -151,6 +151,19 @@ def _envelope(mel: MelConfig, window: Tensor) -> tuple[Tensor, Tensor]:
         spread[low, k] += 0.5 * (1 - part)
         spread[high, k] += 0.5 * part
     return spread, level
+
+
+def minimum_phase(log_magnitude: Tensor) -> Tensor:
+    """log amplitudes (..., F) of n = 2 (F - 1) bins -> the complex response whose energy comes first.
+
+    A vocal tract is such a filter. Its log amplitude and its phase are the transform of a causal cepstrum
+    (Oppenheim and Schafer, Discrete-Time Signal Processing, section 13.5).
+    """
+    n = 2 * (log_magnitude.shape[-1] - 1)
+    cepstrum = torch.fft.irfft(log_magnitude, n)
+    fold = torch.zeros(n, device=log_magnitude.device)
+    fold[0], fold[1 : n // 2], fold[n // 2] = 1.0, 2.0, 1.0
+    return torch.fft.rfft(cepstrum * fold).exp()
 
 
 def overlap_add(windows: Tensor, hop: int) -> Tensor:

@@ -1,0 +1,33 @@
+"""Stage train: the acoustic model."""
+
+from pathlib import Path
+
+import torch
+
+from recipes.plots import Panels, plot_learning_curves
+from recipes.tts.context import TTSContext
+from recipes.tts.loaders import planned_s, speech_loader
+from s4speech.models.asr.encoder import parameter_count
+from s4speech.train.parallel import ParallelTask
+from s4speech.train.speech import fit
+
+LEARNING_CURVES: Panels = {
+    "loss": ("train/loss", "valid/loss"),
+    "log-mel": ("train/mel", "valid/mel"),
+    "pitch of frames": ("train/pitch", "valid/pitch"),
+    "duration": ("train/duration", "valid/duration"),
+}
+
+
+def train(context: TTSContext, folder: Path) -> None:
+    """Train, or continue from the last checkpoint; learning curves as learning_curves.png."""
+    config = context.config.train
+    torch.manual_seed(config.seed)  # the initial weights
+    model = context.build_acoustic()
+    context.say(f"train: {parameter_count(model) / 1e6:.2f} M parameters")
+    task = ParallelTask(model, config, planned_s(context, config), context.config.mel.hop_s)
+    loader = speech_loader(context, "train", config, shuffle=True, aligned=True)
+    valid = speech_loader(context, "valid", config, aligned=True)
+    fit(task, loader, valid, folder, progress=context.console.is_terminal)
+    context.say(f"train: {task.trained_s / 60:.1f} minutes")
+    plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png", LEARNING_CURVES)
