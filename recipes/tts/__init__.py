@@ -1,7 +1,7 @@
 """The synthesis recipe: from a corpus in LJSpeech's layout to a scored, packaged voice."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from recipes.tts.config import TTSRecipe
 from recipes.tts.context import TTSContext
 from recipes.tts.data import doctor, prepare, stats, text
 from recipes.tts.training import train
-from recipes.vocoder.training import train_vocoder
+from recipes.vocoder.training import adversarial, finetune, train_vocoder
 from s4speech.config.base import load_config
 from s4speech.data.corpora import find_corpus
 
@@ -36,9 +36,14 @@ def _training(context: TTSContext) -> dict[str, Any]:
     return config_part(context.config, ("mel", "model")) | {"train": train}
 
 
-def _vocoder(context: TTSContext) -> dict[str, Any]:
-    train = context.config.train_vocoder.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
-    return config_part(context.config, ("mel", "vocoder")) | {"train_vocoder": train}
+def _vocoder(key: str) -> Callable[[TTSContext], dict[str, Any]]:
+    """What a training of the vocoder depends on: the config section `key`, and the vocoder's."""
+
+    def part(context: TTSContext) -> dict[str, Any]:
+        train = getattr(context.config, key).model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
+        return config_part(context.config, ("mel", "vocoder")) | {key: train}
+
+    return part
 
 
 STAGES: tuple[Stage[TTSContext], ...] = (
@@ -65,8 +70,24 @@ STAGES: tuple[Stage[TTSContext], ...] = (
     Stage(
         "vocoder",
         train_vocoder,
-        config=_vocoder,
+        config=_vocoder("train_vocoder"),
         needs=("prepare", "stats"),
+        check=TTSContext.check_vocoder,
+        kept="checkpoints/last.ckpt",
+    ),
+    Stage(
+        "adversarial",
+        adversarial,
+        config=_vocoder("adversarial"),
+        needs=("prepare", "stats", "vocoder"),
+        check=TTSContext.check_vocoder,
+        kept="checkpoints/last.ckpt",
+    ),
+    Stage(
+        "finetune",
+        finetune,
+        config=_vocoder("finetune"),
+        needs=("prepare", "text", "stats", "align", "train", "adversarial"),
         check=TTSContext.check_vocoder,
         kept="checkpoints/last.ckpt",
     ),

@@ -8,6 +8,7 @@ from recipes.context import RecipeConfig
 from s4speech.config.asr import NotNegativeFloat, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
 from s4speech.config.tts import (
+    AdversarialConfig,
     AlignerConfig,
     MelConfig,
     ParallelConfig,
@@ -58,3 +59,5 @@ class TTSRecipe(RecipeConfig):
     train: SpeechTrainConfig = SpeechTrainConfig()
     vocoder: VocoderConfig = VocoderConfig()
     train_vocoder: VocoderTrainConfig = VocoderTrainConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
+    finetune: AdversarialConfig = AdversarialConfig()

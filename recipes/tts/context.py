@@ -84,23 +84,29 @@ class TTSContext(RecipeContext[TTSRecipe]):
         vocoder.set_statistics(self.statistics["mean"], self.statistics["std"])
         return vocoder
 
-    def best(self, stage: str, keep: int) -> dict[str, Tensor]:
+    def best(self, stage: str, keep: int, mode: str = "min") -> dict[str, Tensor]:
         """The mean of the best checkpoints of a training stage. Raises InputError: there is none."""
         folder = self.exp_dir / stage / "checkpoints"
-        paths = best_checkpoints(folder, keep, mode="min")
+        paths = best_checkpoints(folder, keep, mode)
         if not paths:
             raise InputError(f"{folder}: no checkpoint; delete {folder.parent} and train again")
         return average_checkpoints(paths)
 
-    def trained_vocoder(self) -> Vocoder:
-        """As the vocoder stage left it."""
+    def trained_vocoder(self, stage: str) -> Vocoder:
+        """As one of its stages left it: vocoder, adversarial or finetune."""
+        train = self.config.train_vocoder if stage == "vocoder" else getattr(self.config, stage)
         vocoder = self.build_vocoder()
-        vocoder.load_state_dict(self.best("vocoder", self.config.train_vocoder.keep))
+        vocoder.load_state_dict(self.best(stage, train.keep, "min" if stage == "vocoder" else "max"))
         return vocoder.eval().requires_grad_(False)
 
+    def final_vocoder(self) -> Vocoder:
+        """The one that belongs to the acoustic model."""
+        return self.trained_vocoder("finetune")
+
     def check_vocoder(self) -> None:
-        """Raises InputError: `train_vocoder` wants GPUs that are not there."""
-        check_trainer(self.config.train_vocoder)
+        """Raises InputError: a training of the vocoder wants GPUs that are not there."""
+        for config in (self.config.train_vocoder, self.config.adversarial, self.config.finetune):
+            check_trainer(config)
 
     def check_align(self) -> None:
         """Raises InputError: `align` wants GPUs that are not there."""

@@ -115,3 +115,19 @@ class VocoderTrainConfig(TrainerConfig):
     grad_clip: PositiveFloat = 1.0
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
     keep: Positive = 1
+
+
+class AdversarialConfig(VocoderTrainConfig):
+    """Training of a vocoder against discriminators, which learn at `discriminator_lr`; the last epoch is the
+    result.
+
+    spectral_weight, feature_weight: of the distance of spectra, and of what the discriminators' layers say,
+    beside their verdict.
+    """
+
+    batch_size: Positive = 16
+    frames: Annotated[int, Field(ge=16)] = 48
+    lr: PositiveFloat = 3e-4
+    discriminator_lr: PositiveFloat = 5e-4
+    spectral_weight: PositiveFloat = 15.0
+    feature_weight: PositiveFloat = 2.0
