@@ -29,13 +29,16 @@ def harmonics(f0: Tensor, before: Tensor, phase: Tensor, hop: int, sample_rate: 
     within = (starts.unsqueeze(-1) * ramp + 0.5 * slope * ramp.square()) * (hop / sample_rate)
     total = within[..., -1].cumsum(1)
     offset = F.pad(total[:, :-1], (1, 0)) + phase.unsqueeze(1)
-    cycles = ((within + offset.unsqueeze(-1)) % 1.0).flatten(1).float()
-    pitch = (starts.unsqueeze(-1) + slope * ramp).flatten(1).float()
-    return _pulses(cycles, pitch, sample_rate), (total[:, -1] + phase) % 1.0
+    cycles = within + offset.unsqueeze(-1)
+    cycles = cycles - cycles.round()  # around 0, where float32 is finest, is the pulse
+    pitch = starts.unsqueeze(-1) + slope * ramp
+    wide = torch.promote_types(f0.dtype, torch.float32)
+    samples = _pulses(cycles.flatten(1).to(wide), pitch.flatten(1).to(wide), sample_rate)
+    return samples, (total[:, -1] + phase) % 1.0
 
 
 def _pulses(cycles: Tensor, pitch: Tensor, sample_rate: int) -> Tensor:
-    """sum of cos(2 pi k cycles) for k = 1 .. K, in closed form (Dirichlet's kernel); K = all below Nyquist."""
+    """sum of cos(2 pi k cycles), k = 1 .. K, in closed form (Dirichlet's kernel); K: all below Nyquist."""
     count = (0.5 * sample_rate / pitch).floor()
     half = math.pi * cycles
     sine = half.sin()

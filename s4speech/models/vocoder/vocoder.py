@@ -7,7 +7,7 @@ that the network has envelopes to learn and not phases: hours of training instea
 It is causal but for `lookahead` frames: the network is causal and reads its input that much later.
 """
 
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from s4speech.audio.mel import MelFrames
 from s4speech.config.tts import MelConfig, VocoderConfig
-from s4speech.layers import S4D, CausalConv, Chain, FeedForward, FrozenLayer, Residual, State
-from s4speech.layers.sequence import frozen_copy
+from s4speech.layers import S4D, CausalConv, Chain, FeedForward, Residual
 from s4speech.models.vocoder.source import NOISE_SAMPLES, harmonics, noise_table
+
+if TYPE_CHECKING:
+    from s4speech.models.vocoder.frozen import FrozenVocoder
 
 PITCH_SCALE = 200.0  # Hz: pitch enters the network as log(f0 / 200 Hz)
 CLIP = 8.0  # nepers: what the network may add to or take from the envelope of the mel frames
@@ -31,7 +33,7 @@ class Filters(NamedTuple):
 
 
 class Vocoder(nn.Module):
-    """log-mel and pitch -> samples. What is voiced it sees in the frames: a pitch tracker is often wrong about it."""
+    """log-mel and pitch -> samples. What is voiced it sees in the frames: pitch trackers err about it."""
 
     noise: Tensor
     window: Tensor
@@ -78,9 +80,11 @@ class Vocoder(nn.Module):
 
     def filters(self, hidden: Tensor, mel: Tensor) -> Filters:
         """Output of the network (B, T, D) and its frames (B, T, n_mels) -> the filters."""
-        raw: Tensor = self.head(self.norm(hidden)).float()
-        voiced, unvoiced, real, imaginary = raw.split(self.bins, -1)
-        envelope = (mel.float() - self.level) @ self.spread  # log amplitude
+        raw: Tensor = self.head(self.norm(hidden))
+        wide = torch.promote_types(raw.dtype, torch.float32)  # under autocast it is bfloat16
+        raw, mel = raw.to(wide), mel.to(wide)
+        voiced, unvoiced, real, imaginary = torch.split(raw, self.bins, -1)
+        envelope = (mel - self.level) @ self.spread  # log amplitude
         response = minimum_phase(envelope + voiced.clamp(-CLIP, CLIP))
         # what is learnt on top starts at phase 0, and is smooth where the phase wraps around
         phase = torch.complex(1 + real, imaginary)
@@ -88,7 +92,7 @@ class Vocoder(nn.Module):
         return Filters(response * phase, (envelope + unvoiced.clamp(-CLIP, CLIP)).exp())
 
     def forward(self, mel: Tensor, f0: Tensor) -> Filters:
-        """mel (B, T, n_mels), f0 (B, T) Hz at the end of each frame, never 0: a guess where nothing is voiced."""
+        """mel (B, T, n_mels), f0 (B, T) Hz at the end of each frame, never 0: a guess where unvoiced."""
         ahead = self.config.lookahead
         x = F.pad(self.embed(mel, f0).transpose(1, 2), (0, ahead), mode="replicate").transpose(1, 2)
         hidden = self.network(x)[:, ahead:]
@@ -107,13 +111,15 @@ class Vocoder(nn.Module):
 
     def analyse(self, samples: Tensor) -> Tensor:
         """samples (B, T * hop) -> spectra of the windows around each hop (B, T, F)."""
-        padded = F.pad(samples, (self.side, self.side))
-        return torch.fft.rfft(padded.unfold(1, self.mel.n_fft, self.mel.hop) * self.window)
+        padded = F.pad(samples, (self.side, self.mel.n_fft - self.mel.hop - self.side))
+        spectra: Tensor = torch.fft.rfft(padded.unfold(1, self.mel.n_fft, self.mel.hop) * self.window)
+        return spectra
 
     def synthesise(self, spectrum: Tensor) -> Tensor:
         """Spectra (B, T, F) -> windows (B, T, n_fft) whose overlapping sum is the waveform."""
         gain = self.mel.hop / self.window.square().sum()  # squared windows add up to a constant
-        return torch.fft.irfft(spectrum, self.mel.n_fft) * (self.window * gain)
+        windows: Tensor = torch.fft.irfft(spectrum, self.mel.n_fft) * (self.window * gain)
+        return windows
 
     @torch.inference_mode()
     def whole(self, mel: Tensor, f0: Tensor) -> Tensor:
@@ -123,7 +129,9 @@ class Vocoder(nn.Module):
         return self.waveform(self(mel, f0), f0, noise)
 
     def freeze(self) -> "FrozenVocoder":
-        """The form for streams; immutable."""
+        """The form for streams; immutable, safe to share between threads."""
+        from s4speech.models.vocoder.frozen import FrozenVocoder
+
         return FrozenVocoder(self)
 
 
@@ -163,7 +171,8 @@ def minimum_phase(log_magnitude: Tensor) -> Tensor:
     cepstrum = torch.fft.irfft(log_magnitude, n)
     fold = torch.zeros(n, device=log_magnitude.device)
     fold[0], fold[1 : n // 2], fold[n // 2] = 1.0, 2.0, 1.0
-    return torch.fft.rfft(cepstrum * fold).exp()
+    response: Tensor = torch.fft.rfft(cepstrum * fold).exp()
+    return response
 
 
 def overlap_add(windows: Tensor, hop: int) -> Tensor:
@@ -172,23 +181,3 @@ def overlap_add(windows: Tensor, hop: int) -> Tensor:
     parts = windows.reshape(b, t, n // hop, hop)
     total = sum(F.pad(parts[:, :, i], (0, 0, i, n // hop - 1 - i)) for i in range(n // hop))
     return cast(Tensor, total).flatten(1)
-
-
-class VocoderState(NamedTuple):
-    """Between two chunks.
-
-    network: of the S4D/convolution network. fed: frames that it has read. mel, f0: (B, lookahead, ..) frames
-    read but not spoken yet. last, phase: (B,) where the harmonics go on. source, noise: (B, P) samples that
-    windows to come still reach. position: in the noise. tail: (B, n_fft - hop) what earlier windows add.
-    spoken: frames whose windows are in.
-    """
-
-    network: State
-    mel: Tensor
-    last: Tensor
-    phase: Tensor
-    source: Tensor
-    noise: Tensor
-    tail: Tensor
-    fed: int
-    spoken: int
