@@ -136,7 +136,7 @@ def roman(text: str) -> int:
         return 0
     values = [_ROMAN.get(c, 0) for c in text]
     total = sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))
-    return total if 0 not in values and to_roman(total) == text else 0
+    return total if 0 not in values and 0 < total < 4000 and to_roman(total) == text else 0
 
 
 def to_roman(number: int) -> str:

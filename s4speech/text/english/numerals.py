@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from s4speech.text.english import amounts as a
 from s4speech.text.english import numbers as n
 from s4speech.text.english import tables as t
 
@@ -27,31 +28,12 @@ def _rule(
     return keep
 
 
-def _month(name: str) -> str:
-    name = name.lower().rstrip(".")
-    return t.MONTH_SHORT.get(name, name)
-
-
-def _year(text: str) -> str:
-    """Read a year of a date; two digits are 1950 to 2049."""
-    if len(text) == 2:
-        text = ("20" if int(text) < 50 else "19") + text
-    return n.year(text)
-
-
-def date(year: str, month: int, day: int) -> str | None:
-    """Read a date by numbers, or None where it is none."""
-    if not (1 <= month <= 12 and 1 <= day <= 31):
-        return None
-    return f"{t.MONTHS[month - 1]} {n.ordinal(str(day))}" + (f", {_year(year)}" if year else "")
-
-
 # --- dates
 
 
 @_rule(r"(?<![\w/.-])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![\w/-]|\.\d)")
 def _iso(m: re.Match[str]) -> str:
-    return date(m[1], int(m[3]), int(m[4])) or m[0]
+    return a.date(m[1], int(m[3]), int(m[4])) or m[0]
 
 
 @_rule(r"(?<![\w/.-])(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(?![\w/-]|\.\d)")
@@ -61,7 +43,7 @@ def _numeric(m: re.Match[str]) -> str:
         first, second = second, first
     if m[2] == "." and len(m[4]) == 2 and not (1 <= first <= 12):
         return m[0]
-    return date(m[4], first, second) or m[0]
+    return a.date(m[4], first, second) or m[0]
 
 
 @_rule(
@@ -75,8 +57,8 @@ def _month_day(m: re.Match[str]) -> str:
         not m[0][0].isupper() and m[1] in ("may", "march", "mar", "dec")
     ):
         return m[0]
-    text = f"{_month(m[1])} {n.ordinal(m[3])}" + (f" to {n.ordinal(m[4])}" if m[4] else "")
-    return text + (f", {_year(m[5])}" if m[5] else "")
+    text = f"{a.month(m[1])} {n.ordinal(m[3])}" + (f" to {n.ordinal(m[4])}" if m[4] else "")
+    return text + (f", {a.date_year(m[5])}" if m[5] else "")
 
 
 @_rule(rf"\b(the )?(\d{{1,2}})(st|nd|rd|th)?( of)? ({_MONTH})\b\.?(?:,? ([12]\d{{3}})\b(?!,\d))?", re.I)
@@ -86,13 +68,13 @@ def _day_month(m: re.Match[str]) -> str:
     ):
         return m[0]
     of = " of" if m[4] or not m[3] else ""
-    text = f"{'the ' if m[1] or not m[3] else ''}{n.ordinal(m[2])}{of} {_month(m[5])}"
-    return text + (f", {_year(m[6])}" if m[6] else "")
+    text = f"{'the ' if m[1] or not m[3] else ''}{n.ordinal(m[2])}{of} {a.month(m[5])}"
+    return text + (f", {a.date_year(m[6])}" if m[6] else "")
 
 
 @_rule(rf"\b({_MONTH})\b\.?,? (\d{{4}})\b(?!,\d)", re.I)
 def _month_year(m: re.Match[str]) -> str:
-    return f"{_month(m[1])} {n.year(m[2])}"
+    return f"{a.month(m[1])} {n.year(m[2])}"
 
 
 # --- times
@@ -103,24 +85,12 @@ def _twelve_hour(m: re.Match[str]) -> str:
     if int(m[1]) > 24:
         return m[0]
     half = "ay m" if m[4].lower() == "a" else "p m"
-    return f"{clock(m[1], m[2] or '00', m[3], short=True)} {half}{m[5] and sentence_stop(m)}"
+    return f"{a.clock(m[1], m[2] or '00', m[3], short=True)} {half}{m[5] and sentence_stop(m)}"
 
 
 @_rule(r"(?<![\w:.,])(\d{1,2}):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,3})?)?(?![:\d])(?: ?(o'clock)\b)?", re.I)
 def _day_clock(m: re.Match[str]) -> str:
-    return clock(m[1], m[2], m[3]) if int(m[1]) <= 24 else f"{n.cardinal(m[1])} {n.pair(m[2])}"
-
-
-def clock(hour: str, minute: str, second: str | None = None, short: bool = False) -> str:
-    """Read a time of day. ``short``: an am or pm follows, so a full hour needs no o'clock."""
-    text = n.cardinal(str(int(hour)))
-    if int(minute):
-        text += " " + n.pair(minute)
-    elif not short:
-        text += " o'clock" if 1 <= int(hour) <= 12 else " hundred"
-    if second and int(second):
-        text += f" and {n.cardinal(str(int(second)))} second{'s' * (int(second) != 1)}"
-    return text
+    return a.clock(m[1], m[2], m[3]) if int(m[1]) <= 24 else f"{n.cardinal(m[1])} {n.pair(m[2])}"
 
 
 def sentence_stop(m: re.Match[str]) -> str:
@@ -133,25 +103,15 @@ def sentence_stop(m: re.Match[str]) -> str:
     return "." if word and word[1] in t.STARTERS else ""
 
 
+# --- rates: what stands behind the slash
+
+
+@_rule(rf"(?<=\d)/(?:({'|'.join(t.PER)})\b|(?=[a-z]{{3}}))")
+def _rate(m: re.Match[str]) -> str:
+    return f" per {t.UNITS[m[1]][0]}" if m[1] else " per "
+
+
 # --- money
-
-
-def money(sign: str, amount: str, scale: str = "", kind: str = "") -> str:
-    """Read an amount of money; ``kind``: words such as "u s " before the name of the currency."""
-    one, many, cent, cents = t.CURRENCIES[sign]
-    amount = amount.replace(",", "")
-    whole, _, part = amount.partition(".")
-    if scale or len(part) not in (0, 2):
-        text = n.decimal(amount) + (f" {scale}" if scale else "")
-        return f"{text} {kind}{one if text == 'one' else many}"
-    words = []
-    hundredths = int(part or 0)
-    if int(whole or 0) or not hundredths:
-        text = n.cardinal(whole or "0")
-        words.append(f"{text} {kind}{one if text == 'one' else many}")
-    if hundredths:
-        words.append(f"{n.cardinal(str(hundredths))} {cent if hundredths == 1 else cents}")
-    return " and ".join(words)
 
 
 _SIGNS = "[" + "".join(t.CURRENCIES) + "]"
@@ -180,8 +140,8 @@ def _money(m: re.Match[str]) -> str:
     front = " minus " if "-" in m[1] + m[4] else m[1]
     until = ""
     if m[7]:
-        until, front = money(sign, m[7], scale, kind), front + f"{n.decimal(m[5])} to "
-    text = front + (until or money(sign, m[5], scale, kind))
+        until, front = a.money(sign, m[7], scale, kind), front + f"{n.decimal(m[5])} to "
+    text = front + (until or a.money(sign, m[5], scale, kind))
     per = {"/": " per ", "-a-": " a "}.get((m[10] or "").lower(), "") if m[11] else (m[10] or "")
     return text + (per or (" " if m[11] else ""))
 
@@ -192,7 +152,7 @@ def _money_after(m: re.Match[str]) -> str:
         text = n.decimal(m[1])
         return f"{text} {'cent' if text == 'one' else 'cents'}"
     kind, sign = t.CURRENCY_CODES.get(m[4], ("", m[4]))
-    return money(sign, m[1], _scale(m[2], m[3]), kind)
+    return a.money(sign, m[1], _scale(m[2], m[3]), kind)
 
 
 # --- labels
@@ -214,23 +174,18 @@ def _label(m: re.Match[str]) -> str:
 # --- telephone numbers and other strings of digits
 
 
-def telephone(text: str) -> str:
-    """Read digit by digit with a pause where the groups part."""
-    groups = re.findall(r"\d+|\+", text)
-    return ", ".join("plus" if g == "+" else n.digits(g) for g in groups).replace("plus, ", "plus ")
-
-
 _GAP = r"[-. ]"
 
 
 @_rule(
     rf"(?<![\w.])(?:\+?\d{{1,3}}{_GAP})?,? ?\(?\b\d{{3}}\)?(?:, |{_GAP}) ?\d{{3}}{_GAP}\d{{4}}\b(?!{_GAP}?\d)"
     rf"|(?<![\w.])\+\d{{1,3}}(?:{_GAP}?,? ?\(?\d{{1,5}}\)?){{2,6}}\b"
+    r"|(?<![\w.,-])0\d{2,4}(?:[ -]\d{3,4}){1,3}\b(?![-\w])|(?<![\w.-])\d{1,9}(?:-\d{1,9}){3,9}\b(?![-\w])"
     r"|(?<![\w.-])\d{3}-\d{4}\b(?![-\w])|(?<![\w.-])\d{3}-\d{2}-\d{4}\b(?![-\w])"
     r"|(?<=[Dd]ial )\d{3}\b|(?<=[Cc]all )[1-9]11\b"
 )
 def _telephone(m: re.Match[str]) -> str:
-    return telephone(m[0])
+    return a.telephone(m[0])
 
 
 @_rule(r"(?<![\w.])v?(\d{1,20}(?:\.\d{1,20}){2,8})(?![\w]|\.\d)")
@@ -246,14 +201,59 @@ def _short_version(m: re.Match[str]) -> str:
     return "version " + n.decimal(m[1])
 
 
-# --- decades, eras and years
+# --- decades: before the 90s are ninety seconds
 
 
-@_rule(r"(?<!\w)'?(\d{2}|[1-9]\d{3})(?:'?s)\b")
+@_rule(r"(?<![\w.,$:])'?(\d{2}|[1-9]\d{3})(?:'?s)\b")
 def _decade(m: re.Match[str]) -> str:
     if m[1][-1] != "0":
         return f"{n.plural(n.year(m[1]))} "
     return n.plural(n.year(m[1]) if len(m[1]) == 4 else n.cardinal(m[1]))
+
+
+# --- units
+
+
+_UNIT = "|".join(re.escape(u) for u in sorted(t.UNITS, key=len, reverse=True))
+_UNIT_END = r"(?![\w^/]|\u00b0)"
+
+
+_ARTICLE = re.compile(r"\b[Aa]n? \Z")
+
+
+@_rule(r"(?<![\w.,])(\d{1,3})' ?(\d{1,2})(?:\"|'')")
+def _feet_inches(m: re.Match[str]) -> str:
+    feet, inches = n.cardinal(m[1]), n.cardinal(m[2])
+    return f"{feet} {'foot' if feet == 'one' else 'feet'} {inches} inch{'es' * (inches != 'one')}"
+
+
+@_rule(
+    rf"({_MINUS})(?<![\w.,/])(?:({_DECIMAL})(?: ?[-\u2013] ?| to ))?({_DECIMAL})( ?|-)({_UNIT})"
+    rf"{_UNIT_END}(\.?)"
+)
+def _measure(m: re.Match[str]) -> str:
+    front = ("minus " if m[1] else "") + (f"{n.decimal(m[2])} to " if m[2] else "")
+    stop = (
+        sentence_stop(m) if m[6] and m[5] in t.ENDINGS | {"min": "", "sec": "", "ft": "", "gal": ""} else m[6]
+    )
+    before_noun = m[4] == "-" or _ARTICLE.search(m.string, max(0, m.start() - 4), m.start())
+    return front + a.measure(m[3], m[5], bool(before_noun)) + stop
+
+
+@_rule(r"(?<![\w.,])(\d{1,6})(?:-| ?)in(?:\.(?= [a-z])|(?<=\din)\b|(?<=-in)\b)")
+def _inch(m: re.Match[str]) -> str:
+    return f"{n.cardinal(m[1])} inch{'' if '-' in m[0] or m[1] == '1' else 'es'}"
+
+
+_TIMES = "hour|minute|second|day|week|month|year|person|mile|gallon"
+
+
+@_rule(rf"\b(?!(?:{_TIMES}|and)/)([a-z]{{2,12}})/({_TIMES})\b(?!/)")
+def _per(m: re.Match[str]) -> str:
+    return f"{m[1]} per {m[2]}"
+
+
+# --- eras and years
 
 
 @_rule(r"(?<![\w'])'(\d{2})\b(?!['\d])")
@@ -285,58 +285,22 @@ _COUNTED = re.compile(
 )
 
 
-@_rule(r"(?:\b([A-Za-z]{2,8}) )?(?<![\w.,$:/-])(1\d{3}|20\d{2})\b(?![,.:/]\d|[-\u2013%])")
+@_rule(
+    r"(?:\b([A-Za-z]{2,8}) )?(?:(?<![\w.,$:/-])|(?<=pre-)|(?<=mid-)|(?<=post-))"
+    r"(1\d{3}|20\d{2})\b(?![,.:/]\d|[-\u2013%])"
+)
 def _lone_year(m: re.Match[str]) -> str:
-    before = (m[1] or "").lower()
     front = f"{m[1]} " if m[1] else ""
-    sure = before in _YEAR_BEFORE
-    if (m[2] < "1100" and not sure) or (not sure and _COUNTED.match(m.string, m.end())):
+    after_prefix = m.string[m.start(2) - 1 : m.start(2)] == "-"
+    sure = after_prefix or (m[1] or "").lower() in _YEAR_BEFORE
+    if not sure and (m[2] < "1100" or _COUNTED.match(m.string, m.end())):
         return m[0]
-    return front + n.year(m[2])
+    return front + (" " if after_prefix else "") + n.year(m[2])
 
 
-# --- units
-
-
-_UNIT = "|".join(re.escape(u) for u in sorted(t.UNITS, key=len, reverse=True))
-_UNIT_END = r"(?![\w^/]|\u00b0)"
-
-
-def measure(amount: str, unit: str, singular: bool = False) -> str:
-    """Read a number and its unit; ``singular``: before a noun, as in "a 5-km run"."""
-    text = n.decimal(amount)
-    return f"{text} {t.UNITS[unit][0 if singular or text == 'one' else 1]}"
-
-
-@_rule(r"(?<![\w.,])(\d{1,3})' ?(\d{1,2})(?:\"|'')")
-def _feet_inches(m: re.Match[str]) -> str:
-    feet, inches = n.cardinal(m[1]), n.cardinal(m[2])
-    return f"{feet} {'foot' if feet == 'one' else 'feet'} {inches} inch{'es' * (inches != 'one')}"
-
-
-@_rule(
-    rf"({_MINUS})(?<![\w.,])(?:({_DECIMAL})(?: ?[-\u2013] ?| to ))?({_DECIMAL})( ?|-)({_UNIT})"
-    rf"{_UNIT_END}(\.?)"
-)
-def _measure(m: re.Match[str]) -> str:
-    front = ("minus " if m[1] else "") + (f"{n.decimal(m[2])} to " if m[2] else "")
-    stop = (
-        sentence_stop(m) if m[6] and m[5] in t.ENDINGS | {"min": "", "sec": "", "ft": "", "gal": ""} else m[6]
-    )
-    return front + measure(m[3], m[5], m[4] == "-") + stop
-
-
-@_rule(r"(?<![\w.,])(\d{1,6})(?:-| ?)in(?:\.(?= [a-z])|(?<=\din)\b|(?<=-in)\b)")
-def _inch(m: re.Match[str]) -> str:
-    return f"{n.cardinal(m[1])} inch{'' if '-' in m[0] or m[1] == '1' else 'es'}"
-
-
-@_rule(
-    rf"\b({_DECIMAL}(?: [a-z]{{2,12}})?) ?(\w{{2,12}})/"
-    r"(hour|minute|second|day|week|month|year|person|mile|gallon)\b"
-)
-def _per(m: re.Match[str]) -> str:
-    return f"{m[1]} {m[2]} per {m[3]}" if m[2].isalpha() else m[0]
+@_rule(r"(?<![\w.,\"])(\d{1,3}(?:\.\d{1,2})?)\"(?= [a-z])")
+def _inch_sign(m: re.Match[str]) -> str:
+    return n.decimal(m[1]) + " inch"
 
 
 # --- fractions, products, ratios
@@ -344,8 +308,8 @@ def _per(m: re.Match[str]) -> str:
 
 @_rule(r"(?<![\w./,-])(?:(\d{1,9})[ -])?(\d{1,9})/(\d{1,9})(?![\w/]|\.\d)")
 def _fraction(m: re.Match[str]) -> str:
-    if m[2] + m[3] == "911":
-        return "nine eleven"
+    if not m[1] and m[0] in ("9/11", "24/7"):
+        return "nine eleven" if m[0] == "9/11" else "twenty four seven"
     text = n.fraction(m[2], m[3])
     if not m[1]:
         return text
@@ -355,6 +319,16 @@ def _fraction(m: re.Match[str]) -> str:
 @_rule(r"(?<=\d) ?[xX] ?(?=\d)")
 def _by(m: re.Match[str]) -> str:
     return " by "
+
+
+@_rule(r"(?<=\d)x(?!\w)")
+def _fold(m: re.Match[str]) -> str:
+    return " times"
+
+
+@_rule(r"(?<![\w.,])(\d{4})p(?!\w)")
+def _lines(m: re.Match[str]) -> str:
+    return n.year(m[1]) + " p"
 
 
 @_rule(r"(?<=\d) ?\* ?(?=\d)")
@@ -386,7 +360,7 @@ def _power(m: re.Match[str]) -> str:
 # --- what is left
 
 
-@_rule(rf"({_NUMBER})(st|nd|rd|th)s?\b", re.I)
+@_rule(rf"(?<!\d)({_NUMBER})(st|nd|rd|th)s?\b", re.I)
 def _ordinal(m: re.Match[str]) -> str:
     return n.ordinal(m[1]) + ("s" if m[0].endswith("s") else "")
 

@@ -4,18 +4,8 @@ from s4speech.text.english.numbers import listed
 
 MONTHS = listed("january february march april may june july august september october november december")
 MONTH_SHORT = {m[:3]: m for m in MONTHS} | {"sept": "september"}
-DAYS = {
-    "mon": "monday",
-    "tue": "tuesday",
-    "tues": "tuesday",
-    "wed": "wednesday",
-    "thu": "thursday",
-    "thur": "thursday",
-    "thurs": "thursday",
-    "fri": "friday",
-    "sat": "saturday",
-    "sun": "sunday",
-}
+_DAYS = listed("monday tuesday wednesday thursday friday saturday sunday")
+DAYS = {d[:3]: d for d in _DAYS} | {"tues": "tuesday", "thur": "thursday", "thurs": "thursday"}
 
 # Titles and others whose full stop never ends a sentence. Any case.
 TITLES = {
@@ -152,8 +142,8 @@ DOTTED = {
     "him/her": "him or her",
     "s/he": "she or he",
     "n/a": "not applicable",
-    "24/7": "twenty four seven",
     "c/o": "care of",
+    "ph.d.s": "p h d's",
     "ph.d.": "p h d",
     "ph.d": "p h d",
     "cf.": "compare",
@@ -280,6 +270,8 @@ def _units() -> dict[str, tuple[str, str]]:
 
 UNITS = _units()
 
+PER = listed("kg g lb L l oz km mi hr h min sec s yr gal GB MB")  # said in full behind a slash
+
 # sign -> (one, many, one hundredth, many hundredths)
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -324,7 +316,7 @@ SPELT = set(
         "MIT NYC AOL EST EDT PST PDT CST CDT MST UTC GMT IRA IRS IPO HR PR TV PC CD DVD ATM ADHD "
         "ESPN EPA FAA FDA USC USSR IOU AKA FAQ ISO IT IV UPS USPS AC DC IMF EKG ECG EEG ICU ER "
         "VIP DIY ETA ASL BLT LA MLA LSE UV ISP IDE UI UX GUI URL HTML MBA BA MA IED AP IMO EV SUV "
-        "OCD PE RV POW RIP SOS MIA DJ AM PM AD BC BCE CE DOJ DOE DOD TSA IUD IVF OED PIN ABS ACL "
+        "OCD PE RV POW RIP SOS MIA DJ AM PM AD BC BCE CE USS DOJ DOE DOD TSA IUD IVF OED PIN ABS ACL "
         "ADA"
     )
 ) - {"GUI", "PIN", "APIs", "ADA", "IT"}

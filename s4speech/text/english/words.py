@@ -45,6 +45,8 @@ def is_spelt(word: str) -> bool:
         return word not in t.TWO_LETTER_WORDS
     if not re.search("[AEIOUY]", word):
         return len(word) <= 12
+    if re.search(r"(.)\1\1", word):
+        return False  # AAAH
     return len(word) <= 6 and not _SAYABLE.fullmatch(word.lower())
 
 
@@ -85,7 +87,7 @@ def _piece(piece: str) -> str:
             "ai",
             "edu",
         }
-        return letters(piece) if spelt and piece.lower() != "edu" and len(piece) < 7 else piece.lower()
+        return letters(piece) if len(piece) == 1 or (spelt and len(piece) < 7) else piece.lower()
     return _SIGNS.get(piece, " ")
 
 
@@ -171,9 +173,10 @@ def _saint(m: re.Match[str]) -> str:
 
 def _doctor(m: re.Match[str]) -> str:
     before = _before(m)
-    if m[2] or not before[:1].isupper():
-        return "doctor "
-    return "drive" + sentence_stop(m)
+    stop = sentence_stop(m)
+    if before[:1].isupper() and before not in t.STARTERS and (stop or not (m[2] or "").isupper()):
+        return "drive" + stop
+    return "doctor "
 
 
 def _month(m: re.Match[str]) -> str:
@@ -187,14 +190,13 @@ def _month(m: re.Match[str]) -> str:
 _DOTTED_LETTERS = re.compile(r"(?<![\w.'])((?:[A-Za-z]\. ?(?=[A-Za-z]\.)){1,9}[A-Za-z]\.)(?![a-z])('s\b)?")
 _INITIAL = re.compile(r"(?<![\w.'])([A-Z])\. ?(?=[A-Z][\w'-])")
 _LETTER_A = re.compile(
-    r"\b(?:(vitamin|plan|grade|type|class|group|hepatitis|point|team|level|letter|an?) )?A"
-    r"(?=[.,;:!?)]|$|['+-])",
-    re.I,
+    r"\b(?:((?i:vitamin|plan|grade|type|class|group|hepatitis|point|team|level|letter|an?)) )?A"
+    r"(?=[.,;:!?)]|$|['+-])"
 )
 _ROMAN = re.compile(
     r"(?:\b([A-Za-z]{2,15})\.? )?\b([IVXLCDM]{1,8})\b(?!'[A-Zm]|\.[A-Za-z])(?=(.{0,6}))", re.S
 )
-_CAPITALS = re.compile(r"(?<![A-Za-z])([A-Z]{2,}(?:&[A-Z]+)?)('?s\b)?(?![a-z])")
+_CAPITALS = re.compile(r"(?<![A-Za-z])([A-Z]{2,}(?:&[A-Z]+)?)('?s\b)?(?![A-Za-z])")
 _SPECIAL = re.compile(rf"\b({_either(list(t.SPECIAL))})\b")
 _SMALL = re.compile(rf"(?<![\w'-])({_either(list(t.SPELT_SMALL))})(s)?(?![\w])")
 
@@ -215,8 +217,8 @@ def _roman(m: re.Match[str]) -> str:
             return m[0]
         return f"{front}the {n.ordinal(str(value))}"
     if before.lower() in t.BEFORE_ROMAN:
-        if mark == "I" and before.islower() and before not in ("chapter", "volume", "type", "phase"):
-            return m[0]
+        if mark == "I" and ("." in front or (before.islower() and not re.match(r"$|[.,;:!?)]", after))):
+            return m[0]  # the pronoun: "in class I learnt"
         return front + n.cardinal(str(value))
     if small and before.lower() not in ("an", "per") and mark != "XX":
         return front + n.cardinal(str(value))
