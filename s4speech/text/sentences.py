@@ -70,17 +70,11 @@ def _ends(text: str, start: int, match: re.Match[str]) -> bool:
     return not (word.isdigit() and opens)
 
 
-def _shorter(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Part ``text[start:stop]`` at the last comma or else the last space before LONGEST characters."""
-    while stop - start > LONGEST:
-        window = text[start : start + LONGEST]
-        soft = [m.end() for m in _SOFT_END.finditer(window) if m.end() > LONGEST // 3]
-        cut = soft[-1] if soft else max(window.rfind(" "), window.rfind("\n")) + 1
-        if cut <= 0:
-            cut = LONGEST
-        yield start, start + cut
-        start += cut
-    yield start, stop
+def _cut(text: str, start: int) -> int:
+    """Return where to part a sentence too long: behind the last comma or space before LONGEST characters."""
+    window = text[start : start + LONGEST]
+    soft = [m.end() for m in _SOFT_END.finditer(window) if m.end() > LONGEST // 3]
+    return start + (soft[-1] if soft else max(window.rfind(" "), window.rfind("\n")) + 1 or LONGEST)
 
 
 def find_sentences(text: str) -> Iterator[Part]:
@@ -91,16 +85,20 @@ def find_sentences(text: str) -> Iterator[Part]:
     """
     start = 0
     for match in _END.finditer(text):
+        while match.end() - start > LONGEST:
+            cut = _cut(text, start)
+            yield Part(start, cut, False)
+            start = cut
         blank = match["blank"] is not None or bool(match["gap"] and _BLANK.search(match["gap"]))
         if match.end() > start and (blank or _ends(text, start, match)):
-            *front, (last, end) = _shorter(text, start, match.end())
-            yield from (Part(a, b, False) for a, b in front)
-            yield Part(last, end, blank or end == len(text))
+            yield Part(start, match.end(), blank or match.end() == len(text))
             start = match.end()
+    while len(text) - start > LONGEST:
+        cut = _cut(text, start)
+        yield Part(start, cut, False)
+        start = cut
     if start < len(text):
-        *front, (last, end) = _shorter(text, start, len(text))
-        yield from (Part(a, b, False) for a, b in front)
-        yield Part(last, end, True)
+        yield Part(start, len(text), True)
 
 
 def split_sentences(text: str) -> Iterator[str]:

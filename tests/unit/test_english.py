@@ -391,6 +391,7 @@ def test_the_table_is_large():
 @pytest.mark.parametrize(("written", "spoken"), CASES, ids=[written[:30] for written, _ in CASES])
 def test_reads_as_people_do(written, spoken):
     assert normalize_english(written) == spoken
+    assert normalize_english(spoken) == spoken
 
 
 _FRAGMENTS = (
