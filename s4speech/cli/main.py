@@ -13,11 +13,12 @@ from s4speech import __version__
 from s4speech.cli.bench import bench
 from s4speech.cli.models import models
 from s4speech.cli.score import score
+from s4speech.cli.synthesize import synthesize
 from s4speech.cli.transcribe import transcribe
 from s4speech.errors import InputError
 
 app = typer.Typer(
-    help="Speech recognition with state space decoders.",
+    help="Speech recognition and synthesis with state space layers.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={
@@ -27,6 +28,7 @@ app = typer.Typer(
     },
 )
 app.command()(transcribe)
+app.command()(synthesize)
 app.command()(models)
 app.command()(score)
 app.add_typer(bench, name="bench")

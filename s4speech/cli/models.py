@@ -14,7 +14,7 @@ def models(
     """List the bundled models, or describe model directories."""
     from s4speech.streaming.pretrained import HOW_TO_TRAIN, bundled_models, find_model
 
-    found = {str(path): find_model(path) for path in directories} if directories else bundled_models()
+    found = {str(path): find_model(path, None) for path in directories} if directories else bundled_models()
     if not found:
         typer.echo(f"No models are bundled with this version; {HOW_TO_TRAIN}.")
         return
@@ -31,27 +31,48 @@ def _describe(name: str, directory: Path) -> str:
 
 def _size(directory: Path) -> dict[str, str]:
     """Return what the files themselves say. Raises InputError: not a safetensors file."""
+    from s4speech.models.directory import task_of
+
+    voice = task_of(directory) == "tts"
+    tensors = [directory / name for name in ("model.safetensors", "vocoder.safetensors")[: 1 + voice]]
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    facts = {"parameters": f"{sum(map(_parameters, tensors)) / 1e6:.1f} M", "size": f"{size / 1e6:.1f} MB"}
+    return facts | (_voice(directory) if voice else _recogniser(directory))
+
+
+def _recogniser(directory: Path) -> dict[str, str]:
+    from s4speech.text.tokenizer import Tokenizer
+
+    return {"tokens": str(Tokenizer.load(directory / "tokenizer.model").vocab_size)}
+
+
+def _voice(directory: Path) -> dict[str, str]:
+    from s4speech.config.base import load_config
+    from s4speech.config.voice import VoiceConfig
+
+    config = load_config(VoiceConfig, directory / "config.yaml")
+    return {
+        "speakers": ", ".join(config.speakers),
+        "sample rate": f"{config.mel.sample_rate} Hz",
+        "reads": config.unit,
+    }
+
+
+def _parameters(path: Path) -> int:
     from math import prod
 
     from safetensors import SafetensorError, safe_open
 
     from s4speech.errors import InputError
-    from s4speech.text.tokenizer import Tokenizer
 
-    path = directory / "model.safetensors"
     try:
         # The header alone, as numpy: no torch, and no tensor is read.
         with safe_open(path, framework="np") as tensors:
-            count = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+            return sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: not a safetensors file ({error}); copy the model directory again"
         ) from error
-    return {
-        "parameters": f"{count / 1e6:.1f} M",
-        "size": f"{sum(p.stat().st_size for p in directory.rglob('*') if p.is_file()) / 1e6:.1f} MB",
-        "tokens": str(Tokenizer.load(directory / "tokenizer.model").vocab_size),
-    }
 
 
 def _card_facts(card: Path) -> dict[str, str]:

@@ -1,19 +1,59 @@
 """The files of a model directory, looked for without loading torch."""
 
 from pathlib import Path
+from typing import NamedTuple
 
+from s4speech.config.files import read_yaml
 from s4speech.errors import InputError
 
 FILES = ("config.yaml", "model.safetensors", "tokenizer.model", "stats.safetensors")
+VOICE_FILES = ("config.yaml", "model.safetensors", "vocoder.safetensors")
 
 
-def check_directory(directory: Path) -> None:
-    """Raise InputError unless every file that loading reads is there, naming the first that is not."""
+class Kind(NamedTuple):
+    """What a directory of a `task` is called, the files it has, and the command that uses it."""
+
+    name: str
+    files: tuple[str, ...]
+    command: str
+
+
+KINDS = {
+    "asr": Kind("a recognition model", FILES, "s4speech transcribe"),
+    "tts": Kind("a voice", VOICE_FILES, "s4speech synthesize"),
+}
+
+
+def task_of(directory: Path) -> str:
+    """Return the task that config.yaml says; "asr" where it says none, or one that is not known.
+
+    Raises InputError: no such directory, no config.yaml, or not YAML.
+    """
     if not directory.is_dir():
         raise InputError(f"model {directory}: no such directory; wanted one with {', '.join(FILES)}")
-    for name in FILES:
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise _missing(path, FILES)
+    task = read_yaml(path).get("task")
+    return task if isinstance(task, str) and task in KINDS else "asr"
+
+
+def check_directory(directory: Path, task: str = "asr") -> None:
+    """Raise InputError unless it is for `task` and every file that loading reads is there, naming the first
+    that is not."""
+    found, kind = task_of(directory), KINDS[task]
+    if found != task:
+        raise InputError(
+            f"{directory / 'config.yaml'}: task: got '{found}', {KINDS[found].name}; wanted '{task}',"
+            f" {kind.name}; use it with `{KINDS[found].command}`"
+        )
+    for name in kind.files:
         if not (directory / name).is_file():
-            raise InputError(
-                f"{directory / name}: no such file; wanted a model directory with {', '.join(FILES)};"
-                " copy the whole directory that the package stage wrote"
-            )
+            raise _missing(directory / name, kind.files)
+
+
+def _missing(path: Path, files: tuple[str, ...]) -> InputError:
+    return InputError(
+        f"{path}: no such file; wanted a model directory with {', '.join(files)};"
+        " copy the whole directory that the package stage wrote"
+    )
