@@ -18,7 +18,7 @@ from s4speech.errors import InputError
 from s4speech.layers import S4D, Chain, FeedForward, GatedMix, Residual
 from s4speech.models.loading import as_half, build_checked, load_tensors
 from s4speech.search.ctc import ctc_greedy
-from s4speech.text.phonemes import BEGIN, END, PAUSES, SYMBOLS, spell
+from s4speech.text.phonemes import BEGIN, END, PAUSES, SYMBOLS, VOWELS, spell
 from s4speech.text.tokenizer import BLANK
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -76,7 +76,7 @@ class G2P(nn.Module):
         x: Tensor = self.embedding(letters)
         for layer in self.letter_layers:
             x = layer(x, lengths)
-        x = self.expand(x).unflatten(2, (self.config.copies, -1)).flatten(1, 2)
+        x = self.expand(x).reshape(len(x), -1, self.config.d_model)
         lengths = lengths * self.config.copies
         for layer in self.phone_layers:
             x = layer(x, lengths)
@@ -152,6 +152,7 @@ def load_g2p(folder: str | Path) -> Callable[[str], tuple[str, ...]]:
     def pronounce(word: str) -> tuple[str, ...]:
         if not word or set(word) - set(LETTERS):
             raise InputError(f"word {word!r}: wanted letters a-z")
-        return (model.pronounce([word])[0] if len(word) <= LONGEST else ()) or spell(word)
+        said = model.pronounce([word])[0] if len(word) <= LONGEST else ()
+        return said if any(phone[-1] in VOWELS for phone in said) else spell(word)
 
     return pronounce
