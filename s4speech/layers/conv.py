@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from s4speech.layers.sequence import FrozenLayer, SequenceLayer, frozen_copy
 
+_SMALL = 1 << 18  # products that are made at once: beyond, memory costs more than conv1d
+
 
 class ConvState(NamedTuple):
     """past: (B, kernel_size - 1, D), the last inputs."""
@@ -39,10 +41,12 @@ class FrozenCausalConv(FrozenLayer):
 
     def __init__(self, layer: CausalConv) -> None:
         self.layer = frozen_copy(layer)
+        self._weight = self.layer.filter.weight[:, 0].t().contiguous()  # (kernel_size, D)
+        assert self.layer.filter.bias is not None
+        self._bias = self.layer.filter.bias
 
     def init_state(self, batch: int) -> ConvState:
-        weight = self.layer.filter.weight
-        return ConvState(weight.new_zeros(batch, self.layer.kernel_size - 1, self.layer.d_model))
+        return ConvState(self._weight.new_zeros(batch, self.layer.kernel_size - 1, self.layer.d_model))
 
     @torch.inference_mode()
     def step(self, x: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
@@ -54,5 +58,9 @@ class FrozenCausalConv(FrozenLayer):
         if x.shape[1] == 0:
             return x, state
         window = torch.cat([state.past, x], 1)
-        y = self.layer.filter(window.transpose(1, 2)).transpose(1, 2)
+        if x.numel() * len(self._weight) <= _SMALL:  # conv1d takes longer to begin than to compute
+            frames = window.unfold(1, len(self._weight), 1).transpose(2, 3)  # (B, T, kernel_size, D)
+            y: Tensor = (frames * self._weight).sum(2) + self._bias
+        else:
+            y = self.layer.filter(window.transpose(1, 2)).transpose(1, 2)
         return y, ConvState(window[:, x.shape[1] :])

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from s4speech.layers import State
+from s4speech.layers.packed import pack_linears
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.vocoder.source import harmonics
 from s4speech.models.vocoder.vocoder import Vocoder, overlap_add
@@ -45,7 +46,7 @@ class FrozenVocoder:
     """
 
     def __init__(self, vocoder: Vocoder) -> None:
-        self.vocoder = frozen_copy(vocoder)
+        self.vocoder = pack_linears(frozen_copy(vocoder))
         self.network = self.vocoder.network.freeze()
         mel = vocoder.mel
         self.hop, self.side, self.overlap = mel.hop, vocoder.side, mel.n_fft - mel.hop

@@ -171,8 +171,8 @@ def minimum_phase(log_magnitude: Tensor) -> Tensor:
     cepstrum = torch.fft.irfft(log_magnitude, n)
     fold = torch.zeros(n, device=log_magnitude.device)
     fold[0], fold[1 : n // 2], fold[n // 2] = 1.0, 2.0, 1.0
-    response: Tensor = torch.fft.rfft(cepstrum * fold).exp()
-    return response
+    log_response = torch.fft.rfft(cepstrum * fold)
+    return torch.polar(log_response.real.exp(), log_response.imag)  # complex exp is not vectorised
 
 
 def overlap_add(windows: Tensor, hop: int) -> Tensor:
