@@ -29,8 +29,8 @@ bench: $(VENV)/.stamp-core  ## time and memory of the sequence layers, side by s
 
 # A stamp is made last, so an interrupted installation is simply done again.
 $(VENV)/.stamp-core: setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("s4speech needs Python 3.10 or newer; try: make PYTHON=python3.11" \
-	  if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("s4speech needs Python 3.10 to 3.12; try: make PYTHON=python3.11" \
+	  if not (3, 10) <= sys.version_info < (3, 13) else 0)'
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e .
