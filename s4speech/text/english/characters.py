@@ -102,7 +102,7 @@ _SUPERSCRIPT = str.maketrans(
 )
 _POWER = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]{1,20}")
 _VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
-_NAME_NOISE = re.compile(r"\b(sign|symbol|emoji|with|squared|negative|circled|black|white|heavy)\b|[^a-z ]")
+_NAME_NOISE = re.compile(r"\b(sign|symbol|emoji|squared|negative|circled|black|white|heavy)\b|[^a-z ]")
 _SKIN = range(0x1F3FB, 0x1F400)
 _FLAG = range(0x1F1E6, 0x1F200)
 
@@ -113,11 +113,8 @@ def _is_picture(code: int) -> bool:
 
 def _letter(char: str, name: str) -> str:
     """Read one letter of a script without a table by its Unicode name: KA of HIRAGANA LETTER KA."""
-    _, found, sound = name.partition(" LETTER ")
-    if not found:
-        _, found, sound = name.partition(" SYLLABLE ")
-    if not found:
-        return " "
+    kind = re.search(r" (?:LETTER|SYLLABLE|CHARACTER) (?!.* (?:LETTER|SYLLABLE|CHARACTER) )", name)
+    sound = name[kind.end() :] if kind else (name.split() or ["letter"])[-1]
     sound = sound.partition(" WITH ")[0].lower().replace("small ", "").replace("-", " ")
     sound = "".join(c for c in sound if "a" <= c <= "z" or c == " ")
     return sound if name.startswith(_SYLLABIC) else f" {sound} "
@@ -141,8 +138,11 @@ def _fold(char: str) -> str:
         sound = _CYRILLIC[char.lower()]
         return sound if char.islower() else sound.capitalize()
     parts = unicodedata.normalize("NFKD", char)
-    if parts != char:
-        return "".join(c if c.isascii() and c.isprintable() else _fold(c) for c in parts if c != char)
+    if parts != char and not name.startswith("HANGUL SYLLABLE "):
+        folded = "".join(c if c.isascii() and c.isprintable() else _fold(c) for c in parts if c != char)
+        return f" {folded} " if category == "No" else folded
+    if category in ("No", "Nl") and unicodedata.numeric(char, -1.0) >= 0:
+        return f" {unicodedata.numeric(char):.15g} "
     if category[0] == "L":
         return _letter(char, name)
     if category in ("Sm", "Sc"):

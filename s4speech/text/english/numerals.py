@@ -124,8 +124,8 @@ def _scale(word: str | None, short: str | None) -> str:
 
 
 @_rule(
-    rf"(-? ?)(?:\b({_CODES}) ?|({_SIGNS}) ?)(-?)({_DECIMAL})(?:([-\u2013]){_SIGNS}?({_DECIMAL}))?{_BIG}"
-    rf"(-a-|/)?(?=(\w?))",
+    rf"(-? ?)(?:\b({_CODES}) ?|({_SIGNS})(?:(?<!\d.)(?<!\d .) )?)(-?)({_DECIMAL})"
+    rf"(?:([-\u2013]){_SIGNS}?({_DECIMAL}))?{_BIG}(-a-|/)?(?=(\w?))",
     re.I,
 )
 def _money(m: re.Match[str]) -> str:

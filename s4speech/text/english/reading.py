@@ -124,7 +124,7 @@ def normalize_english(text: str) -> str:
     accents are folded, Greek, Cyrillic, kana and Hangul are transliterated, other letters are named, Han
     characters are announced as such, and controls are dropped (see ``characters.plain``).
     """
-    text = plain(text).strip()
+    text = plain(text).strip().removesuffix(" ,")  # a picture at the end needs no pause
     text = _BLANK_LINE.sub(". ", text).replace("\n", " ")
     text = _SPACES.sub(" ", text)
     text = quieten(text)
