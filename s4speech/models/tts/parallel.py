@@ -7,19 +7,22 @@ reads, phones stretched by their durations, is known for a whole sentence before
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s4speech.config.tts import MelConfig, ParallelConfig
 from s4speech.layers import S4D, CausalConv, Chain, FeedForward, GatedMix, Residual, SequenceLayer, State
+from s4speech.layers.packed import keep_blocks, pack_linears
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.tts.encoder import Predictor, TextEncoder
 
 POSITION = 5  # numbers that say where in its phone a frame is
 NEAR = 10.0  # frames to the ends of the phone that are told apart
+BLOCK = 64  # tokens: sentences are padded to multiples of it, for which matrices are kept
 
 
 class Frames(NamedTuple):
-    """mel (B, T, n_mels) log powers, f0 (B, T) Hz, voiced (B, T): logits from a model in training, else 0/1."""
+    """mel (B, T, n_mels) log powers, f0 (B, T) Hz, voiced (B, T): logits of a model in training, else 0/1."""
 
     mel: Tensor
     f0: Tensor
@@ -88,7 +91,7 @@ class ParallelModel(nn.Module):
     def measure(self, mel: Tensor, f0: Tensor, voiced: Tensor, durations: Tensor) -> Prosody:
         """Frames of recordings and durations (B, N) of their phones -> what the predictors should say.
 
-        The pitch of a phone is that of its voiced frames; without one, that of the line between its neighbours.
+        The pitch of a phone is that of its voiced frames; without one, that of the line between neighbours.
         """
         phone = phone_of_frame(durations, mel.shape[1])
         within = (torch.arange(mel.shape[1], device=mel.device) < durations.sum(1, keepdim=True)).float()
@@ -131,7 +134,7 @@ class ParallelModel(nn.Module):
             -1,
         ).to(stretched.dtype)
         both = torch.cat([stretched, place], -1)
-        y: Tensor = self.input(both.unflatten(1, (-1, self.config.stack)).flatten(2))
+        y: Tensor = self.input(torch.unflatten(both, 1, (-1, self.config.stack)).flatten(2))
         return y
 
     def frames(self, hidden: Tensor) -> Frames:
@@ -168,8 +171,8 @@ def phone_of_frame(durations: Tensor, size: int) -> Tensor:
 
 
 class Plan(NamedTuple):
-    """A sentence before its frames are made. inputs: (1, T / stack, d_model) what the decoder reads; durations:
-    (N,) frames of each token; shift: (T,) what is added to log F0."""
+    """A sentence before its frames are made. inputs: (1, T / stack, d_model) what the decoder reads;
+    durations: (N,) frames of each token; shift: (T,) what is added to log F0."""
 
     inputs: Tensor
     durations: Tensor
@@ -180,7 +183,8 @@ class FrozenParallelModel:
     """The model with its constants computed once."""
 
     def __init__(self, model: ParallelModel) -> None:
-        self.model = frozen_copy(model)
+        self.model = pack_linears(frozen_copy(model))
+        keep_blocks(self.model.encoder, BLOCK)
         self.decoder = self.model.decoder.freeze()
 
     @torch.inference_mode()
@@ -200,7 +204,8 @@ class FrozenParallelModel:
         """
         model, n = self.model, len(tokens)
         lengths = torch.tensor([n])
-        hidden = model.encoder(tokens.unsqueeze(0), lengths, torch.tensor([speaker]))
+        padded = F.pad(tokens, (0, -n % BLOCK)).unsqueeze(0)
+        hidden = model.encoder(padded, lengths, torch.tensor([speaker]))[:, :n]
         predicted = model.predict(hidden, lengths)
         wanted = predicted.duration[0].expm1()
         if slowness is not None:
