@@ -8,6 +8,7 @@ from recipes.context import RecipeConfig
 from s4speech.config.asr import NotNegativeFloat, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
 from s4speech.config.tts import (
+    AcousticConfig,
     AdversarialConfig,
     AlignerConfig,
     MelConfig,
@@ -55,7 +56,7 @@ class TTSRecipe(RecipeConfig):
     text: TextConfig = TextConfig()
     aligner: AlignerConfig = AlignerConfig()
     align: SpeechTrainConfig = SpeechTrainConfig()
-    model: ParallelConfig = ParallelConfig()
+    model: AcousticConfig = ParallelConfig()
     train: SpeechTrainConfig = SpeechTrainConfig()
     vocoder: VocoderConfig = VocoderConfig()
     train_vocoder: VocoderTrainConfig = VocoderTrainConfig()

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from recipes.context import RecipeContext, check_trainer
 from recipes.tts.config import TTSRecipe
+from s4speech.config.tts import AutoregressiveConfig
 from s4speech.data.speech import TensorFile
 from s4speech.errors import InputError
+from s4speech.models.tts.autoregressive import AutoregressiveModel
 from s4speech.models.tts.parallel import ParallelModel
 from s4speech.models.vocoder.vocoder import Vocoder
 from s4speech.text.characters import Speller
@@ -65,15 +67,27 @@ class TTSContext(RecipeContext[TTSRecipe]):
         """Frames of each token of every utterance, of the align stage."""
         return TensorFile(self.exp_dir / "align" / "durations.safetensors")
 
-    def build_acoustic(self) -> ParallelModel:
+    def build_acoustic(self) -> ParallelModel | AutoregressiveModel:
         """A fresh acoustic model with the statistics of the corpus."""
         config = self.config
-        model = ParallelModel(len(self.symbols), config.mel, config.model, len(self.speakers))
+        sizes = (len(self.symbols), config.mel)
+        model: ParallelModel | AutoregressiveModel
+        if isinstance(config.model, AutoregressiveConfig):
+            model = AutoregressiveModel(*sizes, config.model, len(self.speakers))
+        else:
+            model = ParallelModel(*sizes, config.model, len(self.speakers))
         model.set_statistics(*(self.statistics[name] for name in ("mean", "std", "pitch")))
         return model
 
     def trained_acoustic(self) -> ParallelModel:
-        """As the train stage left it."""
+        """As the train stage left it. Raises InputError: it is an autoregressive model."""
+        model = self.trained_model()
+        if not isinstance(model, ParallelModel):
+            raise InputError("model.type: got autoregressive, this stage can only use parallel")
+        return model
+
+    def trained_model(self) -> ParallelModel | AutoregressiveModel:
+        """Either kind, as the train stage left it."""
         model = self.build_acoustic()
         model.load_state_dict(self.best("train", self.config.train.keep))
         return model.eval().requires_grad_(False)

@@ -1,10 +1,17 @@
 """Configuration of speech synthesis: mel frames, aligner, acoustic models, vocoder."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from s4speech.config.asr import Layers, NotNegative, Positive, PositiveFloat, Probability
+from s4speech.config.asr import (
+    Layers,
+    NotNegative,
+    NotNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Probability,
+)
 from s4speech.config.base import StrictModel
 from s4speech.config.layer import StateSize
 from s4speech.config.train import TrainerConfig
@@ -61,6 +68,49 @@ class ParallelConfig(StrictModel):
     kernel_size: Positive = 5
     dropout: Probability = 0.1
     stack: Positive = 2
+
+
+class AutoregressiveConfig(StrictModel):
+    """The paper's: a decoder that reads its own frames, with cross-attention to the phones.
+
+    stack: frames that one step of the decoder makes. noise, step_dropout: in training, the deviation of the
+    noise on the normalised frames that the decoder reads, and the part of its steps that read nothing.
+    guide_sigma, guide_weight: of guided attention, how many tokens beside the alignment are near, and the
+    loss's weight.
+    """
+
+    type: Literal["autoregressive"] = "autoregressive"
+    decoder: Literal["s4", "transformer"] = "s4"
+    encoder: TextEncoderConfig = TextEncoderConfig()
+    d_model: Positive = 256
+    n_layers: Layers = 4
+    n_heads: Positive = 4
+    d_ff: Positive = 768
+    d_state: StateSize = 32
+    dropout: Probability = 0.1
+    prenet_dropout: Probability = 0.5
+    noise: NotNegativeFloat = 0.3
+    step_dropout: Probability = 0.1
+    stack: Positive = 3
+    guide_sigma: PositiveFloat = 1.0
+    guide_weight: NotNegativeFloat = 0.2
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "AutoregressiveConfig":
+        wanted = 2 * self.n_heads
+        if self.d_model % wanted:
+            raise ValueError(f"d_model: got {self.d_model}, wanted a multiple of twice n_heads, {wanted}")
+        return self
+
+
+def _named(value: Any) -> Any:
+    """The default model needs no name."""
+    return {"type": "parallel", **value} if isinstance(value, dict) else value
+
+
+AcousticConfig = Annotated[
+    ParallelConfig | AutoregressiveConfig, Field(discriminator="type"), BeforeValidator(_named)
+]
 
 
 class VocoderConfig(StrictModel):
@@ -128,6 +178,6 @@ class AdversarialConfig(VocoderTrainConfig):
     batch_size: Positive = 16
     frames: Annotated[int, Field(ge=16)] = 48
     lr: PositiveFloat = 3e-4
-    discriminator_lr: PositiveFloat = 5e-4
+    discriminator_lr: PositiveFloat = 1e-3
     spectral_weight: PositiveFloat = 15.0
     feature_weight: PositiveFloat = 2.0
