@@ -242,6 +242,11 @@ George, I think => george, i think
 In class I slept. "No." I left. => in class i slept. no. i left.
 AAAH => aaah
 two Ph.D.s => two p h d's
+COULDN'T you? I'LL see. => couldn't you? i'll see.
+the table d'hote at D'Arcy's => the table d'hote at d'arcy's
+I AM here. => i am here.
+PART I HAVE READ TODAY => part i have read today
+ALWAYS say BYE => always say bye
 I am fine => i am fine
 a CD and an LCD => a c d and an l c d
 # abbreviations
@@ -467,7 +472,7 @@ def test_what_is_no_roman_numeral(text):
     assert n.roman(text) == 0
 
 
-_SPELT = "FBI USB HTTP IBM UK BBC CNN SQL ATM DNA CPU XML"
+_SPELT = "FYI LED WER GPU CSS FBI USB HTTP IBM UK BBC CNN SQL ATM DNA CPU XML"
 
 
 @pytest.mark.parametrize("word", _SPELT.split())
@@ -475,7 +480,7 @@ def test_spelt(word):
     assert is_spelt(word)
 
 
-_WORDS = "NASA NATO AIDS OPEC STOP WARNING THE IT UNICEF RADAR LASER SCUBA"
+_WORDS = "WORLD EXIT KNOWS SPEECH SUCH MONTHS NASA NATO AIDS STOP WARNING THE IT UNICEF RADAR LASER SCUBA"
 
 
 @pytest.mark.parametrize("word", _WORDS.split())

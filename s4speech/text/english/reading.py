@@ -83,6 +83,7 @@ def _apostrophes(m: re.Match[str]) -> str:
     small = core.lower()
     front = "'" if "'" + small in EMPHASIS and word[0] == "'" else ""
     cut = small + "'" in CUT or (small.endswith("in") and len(core) > 4 and small.isalpha())
+    cut = cut and not core.isupper()  # which may be spelt
     return front + re.sub("'{2,}", "'", core) + ("'" if cut and word[-1] == "'" else "")
 
 

@@ -316,8 +316,8 @@ SPELT = set(
         "MIT NYC AOL EST EDT PST PDT CST CDT MST UTC GMT IRA IRS IPO HR PR TV PC CD DVD ATM ADHD "
         "ESPN EPA FAA FDA USC USSR IOU AKA FAQ ISO IT IV UPS USPS AC DC IMF EKG ECG EEG ICU ER "
         "VIP DIY ETA ASL BLT LA MLA LSE UV ISP IDE UI UX GUI URL HTML MBA BA MA IED AP IMO EV SUV "
-        "OCD PE RV POW RIP SOS MIA DJ AM PM AD BC BCE CE USS DOJ DOE DOD TSA IUD IVF OED PIN ABS ACL "
-        "ADA"
+        "OCD PE RV POW RIP SOS MIA DJ PM AD BC BCE CE USS FYI NGO DEA ACLU NYSE PSI SEC LED WER DOJ "
+        "DOE DOD TSA IUD IVF OED PIN ABS ACL ADA"
     )
 ) - {"GUI", "PIN", "APIs", "ADA", "IT"}
 # Said as words though the letters do not look it, or read in a way of their own.
@@ -326,6 +326,7 @@ SPECIAL = {
     "JPEG": "jay peg",
     "JPG": "jay peg",
     "MPEG": "em peg",
+    "ASCII": "askey",
     "WWI": "world war one",
     "WWII": "world war two",
     "IEEE": "i triple e",
@@ -344,13 +345,8 @@ SPECIAL = {
     "WYSIWYG": "whizzy wig",
     "YMCA": "y m c ay",
     "YWCA": "y w c ay",
-    "NGO": "n g o",
     "BSc": "b s c",
     "MSc": "m s c",
-    "MVP": "m v p",
-    "kHz": "kilohertz",
-    "MHz": "megahertz",
-    "GHz": "gigahertz",
 }
 # Small letters that are spelt.
 SPELT_SMALL = set(
@@ -364,7 +360,7 @@ TWO_LETTER_WORDS = set(
         "AH AM AN AS AT AW AX BE BY DO EH GO HA HE HI HO IF IN IS IT LO MA ME MY NO OF OH ON OR "
         "OW OX PA SO TO UH UM UP WE YE YO ED AL JO BO MO ID"
     )
-) - {"AM", "MA", "PA", "ID", "AL"}
+) - {"MA", "PA", "ID", "AL"}
 REGNAL = set(
     listed(
         "Henry George Edward Charles William James John Paul Louis Richard Elizabeth Mary Philip "

@@ -9,14 +9,16 @@ from s4speech.text.english.numerals import sentence_stop
 _ONSETS = n.listed(
     "b bl br c ch chr cl cr d dr dw f fl fr g gh gl gn gr h j k kl kn kr l m n p ph pl pr ps "
     "qu r rh s sc sch scr sh shr sk sl sm sn sp sph spl spr squ st str sw t th thr tr tw v w "
-    "wh wr y z"
+    "wh wr y z x zh kh pt"
 )
 _CODAS = n.listed(
-    "b bs c ck cks ct cts d ds dth f ff fs ft fts g gh ghs ght ghts gs k ks l lb lbs ld lds "
-    "lf lfs lk lks ll lls lm lms ln lp lps ls lt lth lts lve m mb mbs mp mps mpt ms n nce nch "
-    "nd nds ng ngs ngth nk nks ns nt nth nts p ph phs ps pt pts r rb rbs rc rch rd rds rf rg "
-    "rk rks rl rls rm rms rn rns rp rps rs rst rt rth rts rve s sh sk sks sm sms sp sps ss st "
-    "sts t tch th ths ts tt w wn wns wl x xt y z zz"
+    "b bb bs c ch ck cks ct cts d ds dth f ff fs ft fts g gh ghs ght ghts gs k ks l lb lbs ld "
+    "lds lf lfs lk lks ll lls lm lms ln lp lps ls lt lth lts lve m mb mbs mp mps mpt ms n nce "
+    "nch nd nds ng ngs ngth nk nks ns nt nth nts p ph phs ps pt pts r rb rbs rc rch rd rds rf "
+    "rg rk rks rl rls rm rms rn rns rp rps rs rst rt rth rts rve s sh sk sks sm sms sp sps ss "
+    "st sts t tch th ths ts tt w wn wns wl x xt y z zz ws nn nns lch dg gg dd dds pp rr rrs "
+    "mm bt bts gn gns hn lds ld rld rlds wd wds mn mns rnt dst lst rsh mth mths wth lst ltz "
+    "pth pths wk nz lpt mpts nths rmth tt mpt bs phs cts ths sts xt xts fth"
 )
 
 
@@ -24,10 +26,10 @@ def _either(parts: list[str]) -> str:
     return "|".join(sorted(parts, key=len, reverse=True))
 
 
-_VOWELS = "[AEIOU]{1,2}|Y"
+_VOWELS = "[aeiouy]{1,3}"
 _SAYABLE = re.compile(
     rf"(?:{_either(_ONSETS)})?(?:{_VOWELS})(?:(?:{_either(_CODAS)})?(?:{_either(_ONSETS)})(?:{_VOWELS})){{0,5}}"
-    rf"(?:{_either(_CODAS)})?".replace("AEIOU", "aeiou").replace("|Y", "|y")
+    rf"(?:{_either(_CODAS)})?"
 )
 
 
@@ -194,9 +196,9 @@ _LETTER_A = re.compile(
     r"(?=[.,;:!?)]|$|['+-])"
 )
 _ROMAN = re.compile(
-    r"(?:\b([A-Za-z]{2,15})\.? )?\b([IVXLCDM]{1,8})\b(?!'[A-Zm]|\.[A-Za-z])(?=(.{0,6}))", re.S
+    r"(?:\b([A-Za-z]{2,15})\.? )?\b([IVXLCDM]{1,8})\b(?!'(?!s\b)|\.[A-Za-z])(?=(.{0,6}))", re.S
 )
-_CAPITALS = re.compile(r"(?<![A-Za-z])([A-Z]{2,}(?:&[A-Z]+)?)('?s\b)?(?![A-Za-z])")
+_CAPITALS = re.compile(r"(?<![A-Za-z'])([A-Z]{2,}(?:&[A-Z]+)?)('?s\b)?(?![A-Za-z]|'[A-Z])")
 _SPECIAL = re.compile(rf"\b({_either(list(t.SPECIAL))})\b")
 _SMALL = re.compile(rf"(?<![\w'-])({_either(list(t.SPELT_SMALL))})(s)?(?![\w])")
 
@@ -217,7 +219,10 @@ def _roman(m: re.Match[str]) -> str:
             return m[0]
         return f"{front}the {n.ordinal(str(value))}"
     if before.lower() in t.BEFORE_ROMAN:
-        if mark == "I" and ("." in front or (before.islower() and not re.match(r"$|[.,;:!?)]", after))):
+        sure = before == "War" or re.match(
+            r"$|[.,;:!?)]" + ("" if before.islower() else "| (of|is|and) "), after
+        )
+        if mark == "I" and ("." in front or not sure):
             return m[0]  # the pronoun: "in class I learnt"
         return front + n.cardinal(str(value))
     if small and before.lower() not in ("an", "per") and mark != "XX":
@@ -262,7 +267,11 @@ _NO_VOWEL_WORDS = set(n.listed("MR MRS MS DR ST JR SR HMM SHH PSST BRR VS LT SGT
 
 def _quieten(m: re.Match[str]) -> str:
     word = m[0]
-    keep = len(word) > 2 and word in t.SPELT and word not in ("LA", "MA", "ETA", "PIN", "RIP", "ISO", "SOS")
+    keep = (
+        len(word) > 2
+        and word in t.SPELT
+        and word not in ("LA", "MA", "ETA", "PIN", "LED", "SEC", "RIP", "ISO", "SOS")
+    )
     if keep or (len(word) > 1 and not re.search("[AEIOUY']", word) and word not in _NO_VOWEL_WORDS):
         return word
     if word in ("VI", "VII", "VIII", "IX", "XI", "XII", "XIII", "XIV", "XVI") or re.fullmatch("I{2,3}", word):
