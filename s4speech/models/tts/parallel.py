@@ -94,11 +94,11 @@ class ParallelModel(nn.Module):
         The pitch of a phone is that of its voiced frames; without one, that of the line between neighbours.
         """
         phone = phone_of_frame(durations, mel.shape[1])
-        within = (torch.arange(mel.shape[1], device=mel.device) < durations.sum(1, keepdim=True)).float()
+        within = (torch.arange(mel.shape[1], device=mel.device) < durations.sum(1, keepdim=True)).to(mel.dtype)
         weight = (voiced + 1e-3) * within
 
         def mean(values: Tensor, weights: Tensor) -> Tensor:
-            total = torch.zeros(durations.shape, device=mel.device)
+            total = values.new_zeros(durations.shape)
             sums = total.scatter_add(1, phone, values * weights)
             return sums / total.scatter_add(1, phone, weights).clamp(min=1e-6)
 
@@ -164,10 +164,12 @@ class ParallelModel(nn.Module):
 
 
 def phone_of_frame(durations: Tensor, size: int) -> Tensor:
-    """durations (B, N) -> the number of the phone at each of `size` frames; past the end, the last one."""
+    """durations (B, N) -> the number of the phone at each of `size` frames; past the end, the last one of the
+    row that has frames."""
     ends = durations.cumsum(1)
+    last = torch.searchsorted(ends, ends[:, -1:].contiguous())
     frame = torch.arange(size, device=durations.device).expand(len(ends), -1).contiguous()
-    return torch.searchsorted(ends, frame, right=True).clamp(max=durations.shape[1] - 1)
+    return torch.searchsorted(ends, frame, right=True).minimum(last)
 
 
 class Plan(NamedTuple):
