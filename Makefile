@@ -15,8 +15,9 @@ install: $(VENV)/.stamp-core  ## install s4speech into .venv
 demo: $(VENV)/.stamp-demo  ## make a small corpus, train, decode, score and use a recogniser
 	PATH="$(BIN):$$PATH" bash egs/mini/asr/run.sh
 
+# Two processes of one thread: two threads in each would slow both down several times.
 test: $(VENV)/.stamp-dev  ## run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.stamp-dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
