@@ -83,7 +83,10 @@ class TTSContext(RecipeContext[TTSRecipe]):
         """As the train stage left it. Raises InputError: it is an autoregressive model."""
         model = self.trained_model()
         if not isinstance(model, ParallelModel):
-            raise InputError("model.type: got autoregressive, this stage can only use parallel")
+            raise InputError(
+                "model.type: got autoregressive, this stage can only use parallel; run up to stage train, and "
+                "name this recipe in synthesize.compare of a parallel one"
+            )
         return model
 
     def trained_model(self) -> ParallelModel | AutoregressiveModel:

@@ -151,7 +151,10 @@ def test_generation_ends_at_the_stop_token_or_at_the_limit(decoder: str) -> None
     tokens = sentences()[0][0]
     model.stop.weight.zero_()
     model.stop.bias.fill_(1.0)
-    assert len(model.freeze().generate(tokens)[1]) == 1
+    assert len(model.freeze().generate(tokens, window=None)[1]) == 1
+    # held to a window of 4 tokens, a stop far from the end of the text is not believed
+    assert len(model.freeze().generate(tokens[:4])[1]) == 1
+    assert len(model.freeze().generate(tokens.repeat(3))[1]) >= (27 - 4) // 4
     model.stop.bias.fill_(-1.0)
     frozen = model.freeze()
     spoken, attention = frozen.generate(tokens)

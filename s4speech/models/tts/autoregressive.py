@@ -22,6 +22,7 @@ from s4speech.models.tts.parallel import Frames
 EXTRA = 2  # numbers a frame besides the bands: log F0 where voiced, voicing
 LIMITS = (3.0, 7.0)  # of log F0
 WINDOW = 4  # tokens past the last peak of attention that a step may look at
+AT_THE_END = 3  # tokens before the last one from which a stop is believed
 FRAMES_A_TOKEN = 15  # before a sentence that does not stop is cut off, and
 FRAMES_MORE = 100  # so many besides
 
@@ -237,7 +238,8 @@ class FrozenAutoregressiveModel:
         """tokens (N,) of one sentence -> frames (1, T, ..) up to the stop token, attention (T / stack, N).
 
         max_steps: where a sentence that does not stop is cut off; None: 15 frames a token and 100 more. The
-        attention of such a sentence has max_steps rows. window: see `step`.
+        attention of such a sentence has max_steps rows. window: see `step`; with one, a stop in a pause
+        before the end of the text is not believed.
         """
         if max_steps is None:
             max_steps = self.max_steps(len(tokens))
@@ -249,7 +251,8 @@ class FrozenAutoregressiveModel:
             step, state = self.step(previous, state, memories, window)
             steps.append(step)
             previous = step.read
-            if float(step.stop) > 0:
+            arrived = window is None or int(state.peak) >= len(tokens) - 1 - AT_THE_END
+            if arrived and float(step.stop) > 0:
                 break
         mel, f0, voiced = (
             torch.cat(parts, 1) for parts in zip(*(step.frames for step in steps), strict=True)
