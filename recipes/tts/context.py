@@ -84,8 +84,8 @@ class TTSContext(RecipeContext[TTSRecipe]):
         model = self.trained_model()
         if not isinstance(model, ParallelModel):
             raise InputError(
-                "model.type: got autoregressive, this stage can only use parallel; run up to stage train, and "
-                "name this recipe in synthesize.compare of a parallel one"
+                "model.type: got autoregressive, this stage can only use parallel; run up to stage train, "
+                "and name this recipe in synthesize.compare of a parallel one"
             )
         return model
 
