@@ -11,7 +11,7 @@ from typing import NoReturn
 from s4speech.errors import InputError
 
 # Each is a module recipes.NAME with main(config_path, overrides, stage, stop_stage, dry_run) -> exit code.
-RECIPES = ("asr", "classify", "lm", "tts")
+RECIPES = ("asr", "classify", "lm", "tts", "vocoder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from recipes.tts.alignment import align
 from recipes.tts.config import TTSRecipe
 from recipes.tts.context import TTSContext
 from recipes.tts.data import doctor, prepare, stats, text
+from recipes.tts.packaging import package
+from recipes.tts.scoring import judge_packages, score
+from recipes.tts.synthesis import compared, compared_files, synthesize
 from recipes.tts.training import train
-from recipes.vocoder.training import adversarial, finetune, train_vocoder
+from recipes.vocoder.training import finetune, train_vocoder
 from s4speech.config.base import load_config
 from s4speech.data.corpora import find_corpus
 
@@ -44,6 +48,23 @@ def _vocoder(key: str) -> Callable[[TTSContext], dict[str, Any]]:
         return config_part(context.config, ("mel", "vocoder")) | {key: train}
 
     return part
+
+
+def _score(context: TTSContext) -> dict[str, Any]:
+    """Installing a judge makes the stage run again."""
+    config = context.config.score
+    there = {"judge": config.judge is None or judge_packages(config.judge)}
+    there["mos"] = not config.mos or find_spec("speechmos") is not None
+    return config_part(context.config, ("score", "package.half")) | {"there": there}
+
+
+def _hard(context: TTSContext) -> list[Path]:
+    hard = context.config.score.hard
+    return [] if hard is None else [Path(hard)]
+
+
+def _check_compared(context: TTSContext) -> None:
+    compared(context)
 
 
 STAGES: tuple[Stage[TTSContext], ...] = (
@@ -76,22 +97,38 @@ STAGES: tuple[Stage[TTSContext], ...] = (
         kept="checkpoints/last.ckpt",
     ),
     Stage(
-        "adversarial",
-        adversarial,
-        config=_vocoder("adversarial"),
-        needs=("prepare", "stats", "vocoder"),
+        "finetune",
+        finetune,
+        config=_vocoder("finetune"),
+        needs=("prepare", "text", "stats", "align", "train", "vocoder"),
         check=TTSContext.check_vocoder,
         kept="checkpoints/last.ckpt",
     ),
     Stage(
-        "finetune",
-        finetune,
-        config=_vocoder("finetune"),
-        needs=("prepare", "text", "stats", "align", "train", "adversarial"),
-        check=TTSContext.check_vocoder,
-        kept="checkpoints/last.ckpt",
+        "synthesize",
+        synthesize,
+        config=("synthesize",),
+        needs=("prepare", "text", "stats", "align", "train", "vocoder", "finetune"),
+        inputs=compared_files,
+        check=_check_compared,
+    ),
+    Stage(
+        "score",
+        score,
+        config=_score,
+        needs=("prepare", "text", "stats", "align", "train", "finetune", "synthesize"),
+        inputs=_hard,
+    ),
+    Stage(
+        "package",
+        package,
+        config=("package",),
+        needs=("prepare", "text", "stats", "train", "finetune", "synthesize", "score"),
     ),
 )
+
+# What a vocoder needs no text for.
+VOCODER_STAGES = tuple(one for one in STAGES if one.name in ("prepare", "doctor", "stats", "vocoder"))
 
 
 def main(
@@ -100,13 +137,16 @@ def main(
     stage: str | None = None,
     stop_stage: str | None = None,
     dry_run: bool = False,
+    *,
+    recipe: str = "tts",
+    stages: Sequence[Stage[TTSContext]] = STAGES,
 ) -> int:
     """Run the stages that are not done. Raises InputError for what the user has to change."""
     config = load_config(TTSRecipe, config_path, overrides)
-    command = shlex.join(["python", "-m", "recipes", "tts", str(config_path), *overrides])
+    command = shlex.join(["python", "-m", "recipes", recipe, str(config_path), *overrides])
     context = TTSContext(config, Console(), command)
-    run_stages(STAGES, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
+    run_stages(stages, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 
 
-__all__ = ["STAGES", "main"]
+__all__ = ["STAGES", "VOCODER_STAGES", "main"]

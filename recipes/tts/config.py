@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from recipes.context import RecipeConfig
-from s4speech.config.asr import NotNegativeFloat, Positive, PositiveFloat
+from s4speech.config.asr import NotNegative, NotNegativeFloat, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
 from s4speech.config.tts import (
     AcousticConfig,
@@ -48,6 +48,53 @@ class TextConfig(StrictModel):
     unit: Literal["phonemes", "characters"] = "phonemes"
 
 
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file, too
+
+
+class SynthesizeConfig(StrictModel):
+    """The held-out texts, spoken. texts: at most so many; null: all. plots: texts that are plotted, too.
+
+    iterations: of Griffin-Lim. compare: name -> YAML of another recipe, trained on the same corpus, whose
+    acoustic model speaks the same texts with the vocoder of this one.
+    """
+
+    texts: Positive | None = None
+    plots: NotNegative = 4
+    iterations: Positive = 60
+    compare: dict[Name, str] = {}
+
+
+class ScoreConfig(StrictModel):
+    """judge: the recogniser that listens: tiny.en, a faster-whisper directory, a model of ours; null: none.
+
+    mos: predict opinions with DNSMOS. listen: texts on the page. speed: held-out texts over which the speed
+    is measured, with so many `threads` each. hard: file of hard sentences, `KIND-NUMBER|text` a line, which
+    the voice speaks and which are searched for lost and repeated words; null: none.
+    """
+
+    judge: str | None = "tiny.en"
+    mos: bool = True
+    listen: Positive = 20
+    speed: Positive = 20
+    threads: Annotated[list[Positive], Field(min_length=1)] = [1, 2]
+    hard: str | None = None
+
+
+class PackageConfig(StrictModel):
+    """What the model card says and the recipe cannot know. name: also of the voice directory.
+
+    half: weights are kept as float16. samples: synthesised texts that go with it.
+    """
+
+    name: Name
+    language: Literal["en"] = "en"
+    data: str
+    licence: str
+    credit: str | None = None
+    half: bool = True
+    samples: NotNegative = 4
+
+
 class TTSRecipe(RecipeConfig):
     """A whole recipe."""
 
@@ -60,5 +107,7 @@ class TTSRecipe(RecipeConfig):
     train: SpeechTrainConfig = SpeechTrainConfig()
     vocoder: VocoderConfig = VocoderConfig()
     train_vocoder: VocoderTrainConfig = VocoderTrainConfig()
-    adversarial: AdversarialConfig = AdversarialConfig()
     finetune: AdversarialConfig = AdversarialConfig()
+    synthesize: SynthesizeConfig = SynthesizeConfig()
+    score: ScoreConfig = ScoreConfig()
+    package: PackageConfig

@@ -110,11 +110,15 @@ class TTSContext(RecipeContext[TTSRecipe]):
         return average_checkpoints(paths)
 
     def trained_vocoder(self, stage: str) -> Vocoder:
-        """As one of its stages left it: vocoder, adversarial or finetune."""
+        """As one of its stages left it: vocoder or finetune."""
         train = self.config.train_vocoder if stage == "vocoder" else getattr(self.config, stage)
         vocoder = self.build_vocoder()
         vocoder.load_state_dict(self.best(stage, train.keep, "min" if stage == "vocoder" else "max"))
         return vocoder.eval().requires_grad_(False)
+
+    def recording_vocoder(self) -> Vocoder:
+        """The one that belongs to frames of recordings."""
+        return self.trained_vocoder("vocoder")
 
     def final_vocoder(self) -> Vocoder:
         """The one that belongs to the acoustic model."""
@@ -122,7 +126,7 @@ class TTSContext(RecipeContext[TTSRecipe]):
 
     def check_vocoder(self) -> None:
         """Raises InputError: a training of the vocoder wants GPUs that are not there."""
-        for config in (self.config.train_vocoder, self.config.adversarial, self.config.finetune):
+        for config in (self.config.train_vocoder, self.config.finetune):
             check_trainer(config)
 
     def check_align(self) -> None:

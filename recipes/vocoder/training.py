@@ -1,4 +1,4 @@
-"""Stages vocoder, adversarial and finetune."""
+"""Stages vocoder and finetune."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ LEARNING_CURVES: Panels = {
 
 
 def train_vocoder(context: TTSContext, folder: Path) -> None:
-    """Train on the recordings, or continue from the last checkpoint; learning curves as learning_curves.png."""
+    """Train on the recordings, or continue from the last checkpoint; learning_curves.png."""
     config = context.config.train_vocoder
     torch.manual_seed(config.seed)  # the initial weights
     vocoder = context.build_vocoder()
@@ -33,17 +33,9 @@ def train_vocoder(context: TTSContext, folder: Path) -> None:
     _fit(context, folder, VocoderTask(vocoder, config), config)
 
 
-def adversarial(context: TTSContext, folder: Path) -> None:
-    """Go on from the vocoder stage against discriminators, on the recordings."""
-    config = context.config.adversarial
-    torch.manual_seed(config.seed)
-    vocoder = context.trained_vocoder("vocoder").train().requires_grad_(True)
-    _fit(context, folder, AdversarialTask(vocoder, config), config)
-
-
 def finetune(context: TTSContext, folder: Path) -> None:
-    """Go on from the adversarial stage with the frames that the acoustic model makes, in place of the
-    recordings' own, for their texts, durations and pitch."""
+    """Go on from the vocoder stage against discriminators, with the frames that the acoustic model makes, in
+    place of the recordings' own, for their texts, durations and pitch."""
     config = context.config.finetune
     path = folder / "mels.safetensors"
     if not path.exists():
@@ -51,7 +43,7 @@ def finetune(context: TTSContext, folder: Path) -> None:
         save_file(_predicted(context), unfinished)
         unfinished.replace(path)
     torch.manual_seed(config.seed)
-    vocoder = context.trained_vocoder("adversarial").train().requires_grad_(True)
+    vocoder = context.trained_vocoder("vocoder").train().requires_grad_(True)
     _fit(context, folder, AdversarialTask(vocoder, config), config, TensorFile(path))
 
 
