@@ -12,18 +12,26 @@ import pytest
 import typer
 from torch import nn
 
-from recipes import asr, classify, lm
+from recipes import asr, classify, lm, tts
 from recipes.__main__ import RECIPES, make_parser
 from recipes.asr.config import ASRRecipe
 from recipes.classify.config import ClassifyRecipe
 from recipes.context import RecipeConfig
 from recipes.lm.config import LMRecipe
+from recipes.tts.config import TTSRecipe
 from s4speech.cli.main import app
 from s4speech.config import load_config
 from s4speech.config.files import merge, read_yaml
+from s4speech.config.tts import AutoregressiveConfig
 from s4speech.models.asr.build import build_asr
 from s4speech.models.classify import build_classifier
 from s4speech.models.lm import S4LM
+from s4speech.models.tts.aligner import Aligner
+from s4speech.models.tts.autoregressive import AutoregressiveModel
+from s4speech.models.tts.parallel import ParallelModel
+from s4speech.models.vocoder.vocoder import Vocoder
+from s4speech.text.characters import Speller
+from s4speech.text.phonemes import SYMBOLS
 from tests.conftest import REPOSITORY, Experiment, run_command
 
 OURS = ("make", "s4speech")
@@ -38,10 +46,17 @@ DOCUMENTS = [
 ]
 
 
-CONFIGS: dict[str, type[RecipeConfig]] = {"asr": ASRRecipe, "classify": ClassifyRecipe, "lm": LMRecipe}
+CONFIGS: dict[str, type[RecipeConfig]] = {
+    "asr": ASRRecipe,
+    "classify": ClassifyRecipe,
+    "lm": LMRecipe,
+    "tts": TTSRecipe,
+    "vocoder": TTSRecipe,
+}
 FULL_SIZE_MILLIONS = {
     "egs/librispeech/asr/recipe.yaml": 113.2,  # Miyazaki et al. 2023
     "egs/librispeech/asr/streaming.yaml": 116.5,
+    "egs/ljspeech/tts/recipe.yaml": 25.0,  # aligner, acoustic model and vocoder
 }
 
 
@@ -68,6 +83,8 @@ def stages(config: RecipeConfig) -> set[str]:
             return {one.name for one in (asr.STREAMING_STAGES if config.streams else asr.STAGES)}
         case ClassifyRecipe():
             return {one.name for one in classify.STAGES}
+        case TTSRecipe():
+            return {one.name for one in tts.STAGES}
         case _:
             return {one.name for one in lm.STAGES}
 
@@ -83,9 +100,24 @@ def parameters(path: Path) -> int:
             task = config.task
             vocab_size = None if task.type == "speech_commands" else 16
             model = build_classifier(config.model, 10, vocab_size, task.type in ("copy", "delay"))
+        case TTSRecipe():
+            model = voice(config)
         case LMRecipe():
             model = S4LM(config.model.model_copy(update={"vocab_size": 256}))  # its tokenizer is not shipped
     return sum(p.numel() for p in model.parameters())
+
+
+def voice(config: TTSRecipe) -> nn.Module:
+    """What a synthesis recipe trains."""
+    symbols = len(SYMBOLS if config.text.unit == "phonemes" else Speller.symbols)
+    speakers = len(config.corpus.voices)
+    acoustic: nn.Module
+    if isinstance(config.model, AutoregressiveConfig):
+        acoustic = AutoregressiveModel(symbols, config.mel, config.model, speakers)
+    else:
+        acoustic = ParallelModel(symbols, config.mel, config.model, speakers)
+    aligner = Aligner(symbols, config.mel.n_mels, config.aligner, speakers, n_quiet=1)
+    return nn.ModuleList([aligner, acoustic, Vocoder(config.mel, config.vocoder)])
 
 
 def test_the_recipes_are_there() -> None:
@@ -98,10 +130,14 @@ def test_the_recipes_are_there() -> None:
         "egs/librispeech/lm/mini.yaml",
         "egs/speech_commands/classify/recipe.yaml",
         "egs/sequential/listops/recipe.yaml",
+        "egs/kathleen/tts/recipe.yaml",
+        "egs/kathleen/tts/two_voices.yaml",
+        "egs/ljspeech/tts/recipe.yaml",
     }
     assert {path.parent for path in SCRIPTS} == {path.parent for path in RECIPE_FILES}
     assert all(script.with_name(default_of(script)).is_file() for script in SCRIPTS)
-    assert {recipe_of(path) for path in RECIPE_FILES} == set(RECIPES) == set(CONFIGS)
+    # the vocoder's is a part of the synthesis recipe
+    assert {*(recipe_of(path) for path in RECIPE_FILES), "vocoder"} == set(RECIPES) == set(CONFIGS)
 
 
 @pytest.mark.parametrize("path", RECIPE_FILES, ids=name)
@@ -120,7 +156,10 @@ def test_the_compared_models_of_listops_are_of_one_size() -> None:
 
 
 def test_every_recipe_has_its_own_place() -> None:
-    places = {path: load_config(CONFIGS[recipe_of(path)], path).exp_dir for path in RECIPE_FILES}
+    # one that extends another and names no place goes on in that one's
+    own = [path for path in RECIPE_FILES if re.search("^exp_dir:", path.read_text(), re.MULTILINE)]
+    places = {path: load_config(CONFIGS[recipe_of(path)], path).exp_dir for path in own}
+    assert all("extends:" in path.read_text() for path in RECIPE_FILES if path not in own)
     assert len(set(places.values())) == len(places)
     assert all(place.startswith("exp/") for place in places.values())
 
