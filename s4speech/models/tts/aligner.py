@@ -61,19 +61,27 @@ class Aligner(nn.Module):
     ) -> Tensor:
         """tokens (B, N), mel (B, T, n_mels), speaker (B,) -> log probabilities (B, T, N) with the prior."""
         tokens = tokens.masked_fill(tokens < self.n_quiet, 0)
-        keys = self.keys(self.embedding(tokens).transpose(1, 2)).transpose(1, 2).float()
+        phones = length_mask(token_lengths, tokens.shape[1])
+        keys = _convolve(self.keys, self.embedding(tokens), phones)
         frames = (mel - self.mean) / self.std + self.speaker(speaker).unsqueeze(1)
-        queries = self.queries(frames.transpose(1, 2)).transpose(1, 2).float()
+        queries = _convolve(self.queries, frames, length_mask(lengths, mel.shape[1]))
         scale = keys.shape[-1] ** -0.5
         distance = (
             queries.square().sum(-1, keepdim=True)
             + keys.square().sum(-1).unsqueeze(1)
             - 2 * queries @ keys.transpose(1, 2)
         )
-        scores = (-scale * distance).masked_fill(
-            ~length_mask(token_lengths, tokens.shape[1]).unsqueeze(1), -1e4
-        )
-        return scores.log_softmax(-1) + beta_binomial(token_lengths, lengths, *scores.shape[1:][::-1])
+        scores = (-scale * distance).masked_fill(~phones.unsqueeze(1), -1e4)
+        log_probs: Tensor = scores.log_softmax(-1)
+        return log_probs + beta_binomial(token_lengths, lengths, *scores.shape[1:][::-1])
+
+
+def _convolve(network: nn.Sequential, x: Tensor, mask: Tensor) -> Tensor:
+    """x (B, T, D) -> (B, T, D'); mask (B, T): what is not true is silence to each convolution."""
+    x = x.transpose(1, 2)
+    for layer in network:
+        x = layer(x.masked_fill(~mask.unsqueeze(1), 0.0))
+    return x.transpose(1, 2).float()
 
 
 def beta_binomial(token_lengths: Tensor, lengths: Tensor, n: int, t: int) -> Tensor:

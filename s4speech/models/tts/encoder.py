@@ -9,7 +9,7 @@ from s4speech.layers.sequence import check_causal, length_mask
 
 
 class ConvFeedForward(SequenceLayer):
-    """Convolution of `kernel_size` frames to twice the width, GELU, and back (Ren et al. 2019, FastSpeech)."""
+    """Convolution of `kernel_size` frames to twice the width, GELU, and back (Ren et al. 2019)."""
 
     def __init__(self, d_model: int, kernel_size: int, dropout: float = 0.0) -> None:
         super().__init__()

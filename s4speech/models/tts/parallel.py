@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from s4speech.config.tts import MelConfig, ParallelConfig
 from s4speech.layers import S4D, CausalConv, Chain, FeedForward, GatedMix, Residual, SequenceLayer, State
 from s4speech.layers.packed import keep_blocks, pack_linears
-from s4speech.layers.sequence import frozen_copy
+from s4speech.layers.sequence import frozen_copy, length_mask
 from s4speech.models.tts.encoder import Predictor, TextEncoder
 
 POSITION = 5  # numbers that say where in its phone a frame is
@@ -94,7 +94,7 @@ class ParallelModel(nn.Module):
         The pitch of a phone is that of its voiced frames; without one, that of the line between neighbours.
         """
         phone = phone_of_frame(durations, mel.shape[1])
-        within = (torch.arange(mel.shape[1], device=mel.device) < durations.sum(1, keepdim=True)).to(mel.dtype)
+        within = length_mask(durations.sum(1), mel.shape[1]).to(mel.dtype)
         weight = (voiced + 1e-3) * within
 
         def mean(values: Tensor, weights: Tensor) -> Tensor:
