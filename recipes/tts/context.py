@@ -117,12 +117,17 @@ class TTSContext(RecipeContext[TTSRecipe]):
         return vocoder.eval().requires_grad_(False)
 
     def recording_vocoder(self) -> Vocoder:
-        """The one that belongs to frames of recordings."""
-        return self.trained_vocoder("vocoder")
+        """The one that belongs to frames of recordings, as it is used."""
+        return self._used("vocoder")
 
     def final_vocoder(self) -> Vocoder:
-        """The one that belongs to the acoustic model."""
-        return self.trained_vocoder("finetune")
+        """The one that belongs to the acoustic model, as it is used."""
+        return self._used("finetune")
+
+    def _used(self, stage: str) -> Vocoder:
+        vocoder = self.trained_vocoder(stage)
+        vocoder.noise_scale = self.config.synthesize.noise_scale
+        return vocoder
 
     def check_vocoder(self) -> None:
         """Raises InputError: a training of the vocoder wants GPUs that are not there."""

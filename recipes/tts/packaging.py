@@ -48,6 +48,7 @@ def write_voice(context: TTSContext, folder: Path, table: list[dict[str, str]], 
         mel=config.mel,
         model=model.config,
         vocoder=config.vocoder,
+        noise_scale=config.synthesize.noise_scale,
     )
     card = voice_card(context, model, vocoder, table, notes)
     save_voice(folder, voice, model, vocoder, card, half=config.package.half)

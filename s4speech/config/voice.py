@@ -11,8 +11,8 @@ Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)
 
 
 class VoiceConfig(StrictModel):
-    """unit: what a token is. symbols: the tokens, in the order of their numbers. speakers: likewise. half:
-    the weights are stored as float16."""
+    """unit: what a token is. symbols: the tokens, in the order of their numbers. speakers: likewise.
+    noise_scale: see `Vocoder`. half: the weights are stored as float16."""
 
     task: Literal["tts"] = "tts"
     language: Literal["en"] = "en"
@@ -22,6 +22,7 @@ class VoiceConfig(StrictModel):
     mel: MelConfig = MelConfig()
     model: ParallelConfig = ParallelConfig()
     vocoder: VocoderConfig = VocoderConfig()
+    noise_scale: Annotated[float, Field(ge=0, le=1)] = 1.0
     half: bool = False
 
     @field_validator("symbols", "speakers")
@@ -29,5 +30,5 @@ class VoiceConfig(StrictModel):
     def _different(cls, names: list[str]) -> list[str]:
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"got {name!r} twice, wanted each once")
+                raise ValueError(f"{name!r} is there twice, wanted each once")
         return names

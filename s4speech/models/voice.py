@@ -69,6 +69,7 @@ def load_voice(folder: str | Path) -> Voice:
     vocoder = build_checked(lambda: Vocoder(config.mel, config.vocoder), path)
     _fill(model, folder / "model.safetensors")
     _fill(vocoder, folder / "vocoder.safetensors")
+    vocoder.noise_scale = config.noise_scale
     return Voice(model, vocoder, config)
 
 

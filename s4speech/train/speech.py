@@ -15,10 +15,12 @@ from s4speech.train.trainer import Task, run_trainer
 class SpeechTask(Task):
     """A step of training or validation is the sum of what `losses` returns; all of them are logged.
 
-    planned_s: seconds of audio in all epochs, from which the schedule knows how far the training is.
+    planned_s: seconds of audio in all epochs, from which the schedule knows how far the training is. monitor:
+    the validation value whose smallest has the best checkpoint.
     """
 
     config: SpeechTrainConfig
+    monitor = "valid/loss"
     heard_s: Tensor
 
     def __init__(self, config: SpeechTrainConfig, planned_s: float, hop_s: float) -> None:
@@ -62,5 +64,5 @@ def fit(
     *,
     progress: bool = True,
 ) -> None:
-    """Train, or continue; see `run_trainer`. The best checkpoints are those of validation loss."""
-    run_trainer(task, train, valid, folder, monitor="valid/loss", mode="min", progress=progress)
+    """Train, or continue; see `run_trainer`."""
+    run_trainer(task, train, valid, folder, monitor=task.monitor, mode="min", progress=progress)

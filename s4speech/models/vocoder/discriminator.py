@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 PERIODS = (2, 5, 11)
 WINDOWS = (256, 512, 1024)
 SLOPE = 0.1  # of the leaky rectifiers
+LOUDNESS = 10.0  # brings the waveform of speech to about 1
 QUIET = 1e-3  # of a magnitude, under its logarithm
 
 
@@ -25,13 +26,13 @@ class PeriodDiscriminator(nn.Module):
         super().__init__()
         self.period = period
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(channels)
+            _normalised(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(channels)
         )
-        self.score = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
+        self.score = _normalised(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, samples: Tensor) -> list[Tensor]:
         """samples (B, S) -> what each layer says, the scores last."""
-        padded = F.pad(samples, (0, -samples.shape[1] % self.period))
+        padded = F.pad(LOUDNESS * samples, (0, -samples.shape[1] % self.period))
         return _run(padded.unflatten(1, (-1, self.period)).unsqueeze(1), self.layers, self.score)
 
 
@@ -45,9 +46,9 @@ class SpectrumDiscriminator(nn.Module):
         self.size = size
         self.register_buffer("window", torch.hann_window(size) * (2.0 / size), persistent=False)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (3, 9), (1, 2), (1, 4))) for a, b in pairwise(channels)
+            _normalised(nn.Conv2d(a, b, (3, 9), (1, 2), (1, 4))) for a, b in pairwise(channels)
         )
-        self.score = weight_norm(nn.Conv2d(channels[-1], 1, (3, 3), padding=1))
+        self.score = _normalised(nn.Conv2d(channels[-1], 1, (3, 3), padding=1))
 
     def forward(self, samples: Tensor) -> list[Tensor]:
         """samples (B, S) -> what each layer says, the scores last."""
@@ -56,6 +57,12 @@ class SpectrumDiscriminator(nn.Module):
             power = spectrum.real.square() + spectrum.imag.square()
             picture = 0.5 * (power + QUIET**2).log() + 4.0  # around 0
         return _run(picture.unsqueeze(1), self.layers, self.score)
+
+
+def _normalised(layer: nn.Conv2d) -> nn.Module:
+    """With weights that keep the size of what goes through: PyTorch's own make it a tenth in four layers."""
+    nn.init.kaiming_normal_(layer.weight, a=SLOPE, nonlinearity="leaky_relu")
+    return weight_norm(layer)
 
 
 def _run(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> list[Tensor]:

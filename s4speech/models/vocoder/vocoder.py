@@ -33,7 +33,11 @@ class Filters(NamedTuple):
 
 
 class Vocoder(nn.Module):
-    """log-mel and pitch -> samples. What is voiced it sees in the frames: pitch trackers err about it."""
+    """log-mel and pitch -> samples. What is voiced it sees in the frames: pitch trackers err about it.
+
+    noise_scale: of the noise under louder harmonics, at synthesis; where noise is louder it is left alone. A
+    pitch that is not quite the recording's makes training put noise in place of harmonics.
+    """
 
     noise: Tensor
     window: Tensor
@@ -44,7 +48,7 @@ class Vocoder(nn.Module):
 
     def __init__(self, mel: MelConfig, config: VocoderConfig) -> None:
         super().__init__()
-        self.mel, self.config = mel, config
+        self.mel, self.config, self.noise_scale = mel, config, 1.0
         d = config.d_model
         self.bins = mel.n_fft // 2 + 1
         self.input = nn.Linear(mel.n_mels + 1, d)
@@ -85,11 +89,16 @@ class Vocoder(nn.Module):
         raw, mel = raw.to(wide), mel.to(wide)
         voiced, unvoiced, real, imaginary = torch.split(raw, self.bins, -1)
         envelope = (mel - self.level) @ self.spread  # log amplitude
-        response = minimum_phase(envelope + voiced.clamp(-CLIP, CLIP))
+        voiced, unvoiced = envelope + voiced.clamp(-CLIP, CLIP), envelope + unvoiced.clamp(-CLIP, CLIP)
+        response, noise = minimum_phase(voiced), unvoiced.exp()
+        if self.noise_scale != 1.0:
+            noise = noise * torch.lerp(
+                torch.sigmoid(2 * (unvoiced - voiced)), torch.ones(()), self.noise_scale
+            )
         # what is learnt on top starts at phase 0, and is smooth where the phase wraps around
         phase = torch.complex(1 + real, imaginary)
         phase = phase / phase.abs().clamp(min=1e-3)
-        return Filters(response * phase, (envelope + unvoiced.clamp(-CLIP, CLIP)).exp())
+        return Filters(response * phase, noise)
 
     def forward(self, mel: Tensor, f0: Tensor) -> Filters:
         """mel (B, T, n_mels), f0 (B, T) Hz at the end of each frame, never 0: a guess where unvoiced."""
