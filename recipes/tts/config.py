@@ -54,8 +54,8 @@ Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file, too
 class SynthesizeConfig(StrictModel):
     """The held-out texts, spoken. texts: at most so many; null: all. plots: texts that are plotted, too.
 
-    noise_scale: see `Vocoder`. iterations: of Griffin-Lim. compare: name -> YAML of another recipe, trained on the same corpus, whose
-    acoustic model speaks the same texts with the vocoder of this one.
+    noise_scale: see `Vocoder`. iterations: of Griffin-Lim. compare: name -> YAML of another recipe, trained
+    on the same corpus, whose acoustic model speaks the same texts with the vocoder of this one.
     """
 
     texts: Positive | None = None

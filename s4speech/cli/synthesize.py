@@ -137,9 +137,9 @@ class _Speaker:
         return words_as_json(words, rate, done_s, **named)
 
     def _chunks(self, script: "Script") -> "Iterator[Chunk]":
-        from s4speech.streaming.synthesizer import FIRST_CHUNK_S, LONGEST_CHUNK_S
+        from s4speech.streaming.synthesizer import FIRST_CHUNK_S, WHOLE_CHUNK_S
 
-        first_s = FIRST_CHUNK_S if self.soon else LONGEST_CHUNK_S
+        first_s = FIRST_CHUNK_S if self.soon else WHOLE_CHUNK_S
         return self.synthesizer.say(script, self.number, self.options, first_chunk_s=first_s)
 
 

@@ -147,7 +147,8 @@ def utterances(sentences: Iterable[Sentence], reader: Reader, sentence_silence: 
     """
     silence, gap, seen, spoke = 0.0, 0.0, "", False
     for sentence in sentences:
-        groups = [list(spans) for _, spans in groupby(sentence.spans, lambda span: span.pause_s is None)]
+        spoken = (span for span in sentence.spans if span.pause_s != 0.0)  # <break strength="none"/>
+        groups = [list(spans) for _, spans in groupby(spoken, lambda span: span.pause_s is None)]
         for i, spans in enumerate(groups):
             if spans[0].pause_s is not None:
                 silence += sum(span.pause_s or 0.0 for span in spans)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from s4speech.errors import InputError
 from s4speech.models.g2p import load_g2p
 from s4speech.models.tts.parallel import FrozenParallelModel, Plan
 from s4speech.models.voice import Voice, load_voice
@@ -31,7 +33,8 @@ from s4speech.text.phonemes import Pronouncer
 Samples = NDArray[np.float32]
 
 FIRST_CHUNK_S = 0.25
-LONGEST_CHUNK_S = 2.0
+WHOLE_CHUNK_S = 8.0  # where nobody waits for the first chunk: a fifth less work
+_LONGEST_CHUNK_S = 2.0
 _MOST_SEMITONES = 24.0
 _AS_TRAINED = SpeechOptions()
 
@@ -121,7 +124,7 @@ class Synthesizer:
                 pitch=pitch,
                 volume=volume,
                 sentence_silence_s=sentence_silence_s,
-                first_chunk_s=LONGEST_CHUNK_S,
+                first_chunk_s=WHOLE_CHUNK_S,
             )
         )
         return Speech(
@@ -159,6 +162,8 @@ class Synthesizer:
         speaker, an option out of range, [[phonemes]] that are none (of pieces of text: when they are said).
         """
         options = SpeechOptions(length_scale, pitch, volume, sentence_silence_s)
+        if not 0 < first_chunk_s <= 60:
+            raise InputError(f"first_chunk_s: got {first_chunk_s:g}; wanted more than 0, at most 60")
         number = speaker_number(self.speakers, speaker)
         script = read_script(text, self.reader, ssml, sentence_silence_s)
         return self.say(script, number, options, first_chunk_s=first_chunk_s)
@@ -176,7 +181,7 @@ class Synthesizer:
         *,
         first_chunk_s: float = FIRST_CHUNK_S,
     ) -> Iterator[Chunk]:
-        """Say what `utterances` makes of a text with `reader`. The rest as in `stream`."""
+        """Say what `read_script` made of a text with `reader`; speaker: a number. Else as `stream`."""
         rate, position = self.sample_rate_hz, 0
         sizes = self._sizes(first_chunk_s)
         for item in script:
@@ -198,14 +203,11 @@ class Synthesizer:
 
     def _sizes(self, first_s: float) -> Iterator[int]:
         """Decoder steps of each chunk: the first is short, each is twice as long as the one before."""
-        longest = max(1, round(LONGEST_CHUNK_S / self._step_s))
-        size = max(1, min(round(first_s / self._step_s), longest))
+        longest = max(1, round(max(first_s, _LONGEST_CHUNK_S) / self._step_s))
+        size = max(1, round(first_s / self._step_s))
         # what the vocoder keeps back of the first chunk is not heard
-        lag = -(
-            -(self._vocoder.lag * self._vocoder.hop + self._vocoder.side)
-            // (self._vocoder.hop * self.config.model.stack)
-        )
-        yield size + lag
+        kept_s = (self._vocoder.lag * self._vocoder.hop + self._vocoder.side) / self.sample_rate_hz
+        yield size + math.ceil(kept_s / self._step_s)
         while True:
             size = min(2 * size, longest)
             yield size
