@@ -82,7 +82,7 @@ class SpeechBatch(NamedTuple):
     """Utterances padded to the longest.
 
     ids; tokens (B, N), token_lengths (B,); speaker (B,); mel (B, T, n_mels), f0 (B, T) Hz without gaps,
-    voiced (B, T) 0 or 1, lengths (B,) frames; durations (B, N) frames a token, zeros where there are none yet.
+    voiced (B, T) 0 or 1, lengths (B,) frames; durations (B, N) frames a token, zeros where there are none.
     """
 
     ids: list[str]

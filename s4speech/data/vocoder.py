@@ -27,8 +27,8 @@ class SegmentDataset(Dataset[Segments]):
 
     Item i is the same in every epoch of the same number: `set_epoch` draws others. pitch: F0 in Hz at the end
     of each frame, 0 where unvoiced, of each recording. mels: frames to speak in place of the recording's own,
-    of each recording: those of an acoustic model. The waveforms are kept in memory as int16 (a corpus of 1.4 h
-    takes 220 MB).
+    of each recording: those of an acoustic model. The waveforms are kept in memory as int16 (a corpus of
+    1.4 h takes 220 MB).
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class VocoderTask(Task):
     def losses(
         self, batch: Segments, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Spectral energy distance (Gritsenko et al. 2020, eq. 4), the distance of one draw alone, and that draw.
+        """Spectral energy distance (Gritsenko et al. 2020, eq. 4), the distance of one draw, that draw.
 
         Two draws for the same frames: unlike a distance alone, whose minimum is the least noisy waveform, the
         energy distance is least where the draws are distributed as the recordings are.

@@ -92,9 +92,8 @@ class Vocoder(nn.Module):
         voiced, unvoiced = envelope + voiced.clamp(-CLIP, CLIP), envelope + unvoiced.clamp(-CLIP, CLIP)
         response, noise = minimum_phase(voiced), unvoiced.exp()
         if self.noise_scale != 1.0:
-            noise = noise * torch.lerp(
-                torch.sigmoid(2 * (unvoiced - voiced)), torch.ones(()), self.noise_scale
-            )
+            share = torch.sigmoid(2 * (unvoiced - voiced))  # of the noise in the power of a bin
+            noise = noise * (share + self.noise_scale * (1 - share))
         # what is learnt on top starts at phase 0, and is smooth where the phase wraps around
         phase = torch.complex(1 + real, imaginary)
         phase = phase / phase.abs().clamp(min=1e-3)
