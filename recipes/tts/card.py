@@ -28,6 +28,7 @@ def voice_card(
         "Licence": config.licence,
         "Credit": config.credit,
         "Speakers": ", ".join(speakers),
+        "Training": trained(context),
         "Input": f"English text as {context.config.text.unit}; output at {context.config.mel.sample_rate} Hz",
         "Command": f"`{context.command}`",
         "Commit": commit(),
@@ -49,6 +50,17 @@ log-mel frames ({sizes[0]:.1f} M parameters) and a streaming S4D vocoder ({sizes
 
 {told}
 """
+
+
+def trained(context: TTSContext) -> str | None:
+    """Epochs and minutes of each training, those that were interrupted included; None: not known."""
+    told = []
+    for stage in ("align", "train", "vocoder", "finetune"):
+        path = context.exp_dir / stage / "checkpoints" / "last.ckpt"
+        if path.exists():
+            last = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            told.append(f"{stage} {last['epoch'] + 1} epochs, {last['trained_s'] / 60:.0f} minutes")
+    return "; ".join(told) or None
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:

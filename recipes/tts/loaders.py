@@ -44,4 +44,5 @@ def utterances(context: TTSContext, part: str, *, aligned: bool = False) -> Iter
 
 def planned_s(context: TTSContext, config: SpeechTrainConfig) -> float:
     """Seconds of audio in all epochs of a training."""
-    return config.total_epochs * sum(cut.duration for cut in context.cuts("train"))
+    seconds: float = sum(cut.duration for cut in context.cuts("train"))
+    return config.total_epochs * seconds

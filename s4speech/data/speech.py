@@ -58,10 +58,10 @@ class TensorFile(Mapping[str, Tensor]):
 
     def _open(self) -> None:
         self._file = safe_open(self.path, framework="pt")
-        self._names = self._file.keys()
+        self._names: list[str] = self._file.keys()  # type: ignore[no-untyped-call]
 
     def __getitem__(self, name: str) -> Tensor:
-        value: Tensor = self._file.get_tensor(name)
+        value: Tensor = self._file.get_tensor(name)  # type: ignore[no-untyped-call]
         return value
 
     def __iter__(self):  # type: ignore[no-untyped-def]

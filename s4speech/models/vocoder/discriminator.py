@@ -33,7 +33,7 @@ class PeriodDiscriminator(nn.Module):
     def forward(self, samples: Tensor) -> list[Tensor]:
         """samples (B, S) -> what each layer says, the scores last."""
         padded = F.pad(LOUDNESS * samples, (0, -samples.shape[1] % self.period))
-        return _run(padded.unflatten(1, (-1, self.period)).unsqueeze(1), self.layers, self.score)
+        return _run(torch.unflatten(padded, 1, (-1, self.period)).unsqueeze(1), self.layers, self.score)
 
 
 class SpectrumDiscriminator(nn.Module):
@@ -62,7 +62,8 @@ class SpectrumDiscriminator(nn.Module):
 def _normalised(layer: nn.Conv2d) -> nn.Module:
     """With weights that keep the size of what goes through: PyTorch's own make it a tenth in four layers."""
     nn.init.kaiming_normal_(layer.weight, a=SLOPE, nonlinearity="leaky_relu")
-    return weight_norm(layer)
+    normalised: nn.Module = weight_norm(layer)
+    return normalised
 
 
 def _run(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> list[Tensor]:
