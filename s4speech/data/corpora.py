@@ -111,7 +111,7 @@ def check_librispeech(part: Path) -> None:
 
 
 def read_ljspeech(root: Path, parts: Parts) -> dict[str, CutSet]:
-    """LJSpeech's layout (Ito and Johnson 2017): metadata.csv and wavs/ID.wav, read by lhotse; one part, "all".
+    """LJSpeech's layout (Ito and Johnson 2017): metadata.csv and wavs/ID.wav, by lhotse; one part, "all".
 
     The text of a cut is the normalised one of the third column.
     """
