@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from recipes.tts.context import TTSContext
-from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.tts.parallel import ParallelModel
 from s4speech.models.vocoder.vocoder import Vocoder
 
@@ -22,7 +21,7 @@ def voice_card(
 ) -> str:
     """Markdown. rows: the table of the score stage; notes: its lines."""
     config, speakers = context.config.package, list(context.speakers)
-    sizes = [parameter_count(part) / 1e6 for part in (model, vocoder)]
+    sizes = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, vocoder)]
     facts: dict[str, Any] = {
         "Training data": config.data,
         "Licence": config.licence,

@@ -6,7 +6,7 @@ several words are missing or too many are counted, and all of them are listed to
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +28,7 @@ RUN = 2  # words that are missing or too many at one place
 RATIO = 3  # of the letters on the one side to those on the other
 SLACK = 1.5  # how far beyond nearly all recorded words the duration of a phone may be
 TAIL = 1e-3  # the recorded words on each side that "nearly all" leaves out
+MANY = 6  # phones: longer words are taken together
 SHOWN = 10
 
 
@@ -47,7 +48,7 @@ def search_hard(context: TTSContext, voice: Path, judge: Judge | None, folder: P
     texts = read_texts(Path(str(context.config.score.hard)))
     synthesizer = s4speech.Synthesizer.load(str(voice))
     pronouncer = Pronouncer() if context.config.text.unit == "phonemes" else Speller()
-    band = plausible_phone_s(context)
+    bands = plausible_phone_s(context)
     (folder / "hard").mkdir(exist_ok=True)
     findings: list[Finding] = []
     heard: dict[str, tuple[Pair, ...]] = {}
@@ -60,7 +61,7 @@ def search_hard(context: TTSContext, voice: Path, judge: Judge | None, folder: P
         wanted = pronouncer.pronounce(normalize_english(text)).words
         words, seconds = words + len(wanted), seconds + len(speech.samples) / speech.sample_rate
         said = [(word.text, word.end_s - word.start_s) for word in speech.words]
-        findings += by_timings(key, [(word.text, word.stop - word.start) for word in wanted], said, band)
+        findings += by_timings(key, [(word.text, word.stop - word.start) for word in wanted], said, bands)
         if judge is not None:
             heard[key] = align(spoken(text), spoken(judge.transcribe(path)))
             marks.update(pair.mark for pair in heard[key])
@@ -74,7 +75,7 @@ def search_hard(context: TTSContext, voice: Path, judge: Judge | None, folder: P
         "sentences": len(texts),
         "words": words,
         "audio_s": seconds,
-        "phone_s": band,
+        "phone_s": bands,
         "judge": None if judge is None else {"name": judge.name, **{mark: marks[mark] for mark in "CSDI"}},
         "sentences_with_findings": dict(Counter(key.rsplit("-", 1)[0] for key in sorted(wrong))),
         "findings": [asdict(one) for one in findings],
@@ -91,25 +92,30 @@ def search_hard(context: TTSContext, voice: Path, judge: Judge | None, folder: P
     return found
 
 
-def plausible_phone_s(context: TTSContext) -> tuple[float, float]:
-    """Seconds a phone within which nearly every recorded word lies, with room on both sides."""
+def plausible_phone_s(context: TTSContext) -> dict[int, tuple[float, float]]:
+    """Seconds a phone within which nearly every recorded word of 1, 2, .. and of MANY or more phones lies,
+    with room on both sides."""
     durations, hop_s = context.durations, context.config.mel.hop_s
-    rates = []
+    rates: dict[int, list[float]] = {phones: [] for phones in range(1, MANY + 1)}
     for key, one in context.spoken.items():
         ends = np.concatenate([[0], durations[key].cumsum(0).numpy()])
         for _, start, stop in cast(list[tuple[str, int, int]], one["words"]):
-            rates.append((ends[stop] - ends[start]) * hop_s / (stop - start))
-    low, high = np.quantile(rates, [TAIL, 1 - TAIL])
-    return float(low) / SLACK, float(high) * SLACK
+            rates[min(stop - start, MANY)].append((ends[stop] - ends[start]) * hop_s / (stop - start))
+    whole = [rate for found in rates.values() for rate in found]
+    bands = {}
+    for phones, found in rates.items():
+        low, high = np.quantile(found or whole, [TAIL, 1 - TAIL])
+        bands[phones] = float(low) / SLACK, float(high) * SLACK
+    return bands
 
 
 def by_timings(
     key: str,
     wanted: Sequence[tuple[str, int]],
     said: Sequence[tuple[str, float]],
-    band: tuple[float, float],
+    bands: Mapping[int, tuple[float, float]],
 ) -> Iterator[Finding]:
-    """wanted: each word with its number of phones; said: with its seconds; band: seconds a phone."""
+    """wanted: each word with its number of phones; said: with its seconds; bands: `plausible_phone_s`."""
     pairs = align(" ".join(word for word, _ in wanted), " ".join(word for word, _ in said))
     for mark, kind in (("D", "lost"), ("S", "lost"), ("I", "added")):
         for pair in pairs:
@@ -117,7 +123,8 @@ def by_timings(
                 yield Finding(key, kind, pair.ref or pair.hyp)
     if all(pair.mark == "C" for pair in pairs):
         for (word, phones), (_, seconds) in zip(wanted, said, strict=True):
-            if not band[0] <= seconds / max(phones, 1) <= band[1]:
+            low, high = bands[min(phones, MANY)]
+            if not low <= seconds / phones <= high:
                 yield Finding(key, "duration", f"{word} ({seconds:.2f} s, {phones} phones)")
 
 

@@ -53,7 +53,7 @@ def test_bins_have_the_bands_that_they_were_made_of() -> None:
     assert (found >= 0).all() and torch.allclose((found @ bank).log(), mel, atol=1e-2)
 
 
-BAND = (0.03, 0.3)
+BANDS = {1: (0.0, 9.0), 2: (0.03, 0.3), 3: (0.03, 0.3), 6: (0.03, 0.2)}
 FINE = [("one", 0.3), ("two", 0.2)]
 
 
@@ -70,7 +70,13 @@ FINE = [("one", 0.3), ("two", 0.2)]
     ],
 )
 def test_words_that_the_timings_lack_or_hurry_are_found(said: Any, kinds: list[str]) -> None:
-    assert [one.kind for one in by_timings("k-1", [("one", 3), ("two", 2)], said, BAND)] == kinds
+    assert [one.kind for one in by_timings("k-1", [("one", 3), ("two", 2)], said, BANDS)] == kinds
+
+
+def test_long_words_have_a_band_of_their_own() -> None:
+    long = [("international", 11)]
+    assert [one.kind for one in by_timings("k-1", long, [("international", 2.5)], BANDS)] == ["duration"]
+    assert not list(by_timings("k-1", long, [("international", 2.0)], BANDS))
 
 
 @pytest.mark.parametrize(
