@@ -153,7 +153,7 @@ def check_ljspeech(root: Path) -> None:
         elif not audio.is_file():
             problems.append(f"{path}:{number}: {fields[0]} has no audio file {audio}")
         elif not _has_header(audio):
-            problems.append(f"{audio}: not audio; copy the file again")
+            problems.append(f"{path}:{number}: {audio} is not audio")
         seen.add(fields[0])
     if not lines:
         raise InputError(f"{path}: empty, wanted ID|TEXT|NORMALISED TEXT")
