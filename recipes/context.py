@@ -45,13 +45,15 @@ class RecipeContext(Generic[R]):
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def check_trainer(train: TrainerConfig) -> None:
-    """Raises InputError: `train` wants GPUs that are not there."""
+def check_trainer(train: TrainerConfig, section: str = "train") -> None:
+    """Raises InputError: the config section `train` wants GPUs that are not there."""
     there = max(torch.cuda.device_count(), int(torch.backends.mps.is_available()))
     if train.accelerator == "gpu" and there < train.devices:
         key = "devices" if there else "accelerator"
         wanted = f"got gpu with {train.devices} devices, there are {there}"
-        raise InputError(f"train.{key}: {wanted}; set train.accelerator=auto, or fewer train.devices")
+        raise InputError(
+            f"{section}.{key}: {wanted}; set {section}.accelerator=auto, or fewer {section}.devices"
+        )
 
 
 def check_device(name: Device, key: str) -> None:

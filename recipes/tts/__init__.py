@@ -44,7 +44,8 @@ def _vocoder(key: str) -> Callable[[TTSContext], dict[str, Any]]:
     """What a training of the vocoder depends on: the config section `key`, and the vocoder's."""
 
     def part(context: TTSContext) -> dict[str, Any]:
-        train = getattr(context.config, key).model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
+        config = context.finetuning if key == "finetune" else context.config.train_vocoder
+        train = config.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
         return config_part(context.config, ("mel", "vocoder")) | {key: train}
 
     return part
@@ -101,7 +102,7 @@ STAGES: tuple[Stage[TTSContext], ...] = (
         finetune,
         config=_vocoder("finetune"),
         needs=("prepare", "text", "stats", "align", "train", "vocoder"),
-        check=TTSContext.check_vocoder,
+        check=TTSContext.check_finetune,
         kept="checkpoints/last.ckpt",
     ),
     Stage(

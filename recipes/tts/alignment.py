@@ -11,7 +11,7 @@ from recipes.tts.context import TTSContext
 from recipes.tts.data import PARTS
 from recipes.tts.loaders import planned_s, speech_loader, utterances
 from recipes.tts.plots import plot_alignment
-from s4speech.errors import InputError
+from s4speech.data.corpora import raise_problems
 from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.tts.aligner import Aligner, best_path
 from s4speech.text.phonemes import BEGIN, END, PAUSES
@@ -25,6 +25,7 @@ PLOTTED = 4
 def align(context: TTSContext, folder: Path) -> None:
     """Train the aligner, or continue; then durations.safetensors, and plots of some alignments."""
     config = context.config.align
+    _check_lengths(context)
     torch.manual_seed(config.seed)  # the initial weights
     aligner = _build(context)
     context.say(f"align: {parameter_count(aligner) / 1e6:.2f} M parameters")
@@ -43,16 +44,21 @@ def align(context: TTSContext, folder: Path) -> None:
                     batch.tokens, batch.token_lengths, batch.mel, batch.lengths, batch.speaker
                 )[0]
             name = batch.ids[0]
-            if len(log_probs) < log_probs.shape[1]:
-                raise InputError(
-                    f"{name}: {len(log_probs)} frames for {log_probs.shape[1]} phones: the text is not what "
-                    "is said; correct or remove this utterance"
-                )
             durations[name] = torch.from_numpy(best_path(log_probs.numpy()))
             if part == "valid" and len(list(folder.glob("*.alignment.png"))) < PLOTTED:
                 symbols = [str(token) for token in context.spoken[name]["tokens"]]
                 plot_alignment(log_probs, durations[name], symbols, folder / f"{name}.alignment.png")
     save_file(durations, folder / "durations.safetensors")
+
+
+def _check_lengths(context: TTSContext) -> None:
+    """Raises InputError, before the training: utterances with fewer frames than phones."""
+    tokens, pitch = context.token_ids, context.pitch
+    short = [name for name in tokens if len(pitch[name]) < len(tokens[name])]
+    raise_problems(
+        [f"{name}: {len(pitch[name])} frames for {len(tokens[name])} phones" for name in short],
+        "the text is not what is said: correct or remove these utterances",
+    )
 
 
 def _build(context: TTSContext) -> Aligner:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recipes.context import RecipeConfig
 from s4speech.config.asr import NotNegative, NotNegativeFloat, Positive, PositiveFloat
@@ -40,6 +40,14 @@ class SpeechCorpusConfig(StrictModel):
     trim_db: PositiveFloat = 40.0
     margin_s: NotNegativeFloat = 0.1
     min_s: PositiveFloat = 0.5
+
+    @model_validator(mode="after")
+    def _different_speakers(self) -> "SpeechCorpusConfig":
+        names = [voice.speaker for voice in self.voices]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"voices: speaker {name!r} is there twice, wanted a name for each")
+        return self
 
 
 class TextConfig(StrictModel):
@@ -97,7 +105,7 @@ class PackageConfig(StrictModel):
 
 
 class TTSRecipe(RecipeConfig):
-    """A whole recipe."""
+    """A whole recipe. adversarial: in place of `finetune`, to tune the vocoder against discriminators."""
 
     corpus: SpeechCorpusConfig
     mel: MelConfig = MelConfig()
@@ -108,7 +116,8 @@ class TTSRecipe(RecipeConfig):
     train: SpeechTrainConfig = SpeechTrainConfig()
     vocoder: VocoderConfig = VocoderConfig()
     train_vocoder: VocoderTrainConfig = VocoderTrainConfig()
-    finetune: AdversarialConfig = AdversarialConfig()
+    finetune: VocoderTrainConfig = VocoderTrainConfig()
+    adversarial: AdversarialConfig | None = None
     synthesize: SynthesizeConfig = SynthesizeConfig()
     score: ScoreConfig = ScoreConfig()
     package: PackageConfig

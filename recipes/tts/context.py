@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recipes.context import RecipeContext, check_trainer
 from recipes.tts.config import TTSRecipe
-from s4speech.config.tts import AutoregressiveConfig
+from s4speech.config.tts import AdversarialConfig, AutoregressiveConfig, VocoderTrainConfig
 from s4speech.data.speech import TensorFile
 from s4speech.errors import InputError
 from s4speech.models.tts.autoregressive import AutoregressiveModel
@@ -109,11 +109,17 @@ class TTSContext(RecipeContext[TTSRecipe]):
             raise InputError(f"{folder}: no checkpoint; delete {folder.parent} and train again")
         return average_checkpoints(paths)
 
+    @property
+    def finetuning(self) -> VocoderTrainConfig:
+        """Of the finetune stage: section `adversarial`, or `finetune` where there is none."""
+        return self.config.adversarial or self.config.finetune
+
     def trained_vocoder(self, stage: str) -> Vocoder:
         """As one of its stages left it: vocoder or finetune."""
-        train = self.config.train_vocoder if stage == "vocoder" else getattr(self.config, stage)
+        train = self.config.train_vocoder if stage == "vocoder" else self.finetuning
         vocoder = self.build_vocoder()
-        vocoder.load_state_dict(self.best(stage, train.keep, "min" if stage == "vocoder" else "max"))
+        mode = "max" if isinstance(train, AdversarialConfig) else "min"
+        vocoder.load_state_dict(self.best(stage, train.keep, mode))
         return vocoder.eval().requires_grad_(False)
 
     def recording_vocoder(self) -> Vocoder:
@@ -130,13 +136,20 @@ class TTSContext(RecipeContext[TTSRecipe]):
         return vocoder
 
     def check_vocoder(self) -> None:
-        """Raises InputError: a training of the vocoder wants GPUs that are not there."""
-        for config in (self.config.train_vocoder, self.config.finetune):
-            check_trainer(config)
+        """Raises InputError: `train_vocoder` wants GPUs that are not there."""
+        check_trainer(self.config.train_vocoder, "train_vocoder")
+
+    def check_finetune(self) -> None:
+        """Raises InputError: as `check_vocoder`; or the frames would come from an autoregressive model."""
+        check_trainer(self.finetuning, "adversarial" if self.config.adversarial else "finetune")
+        if isinstance(self.config.model, AutoregressiveConfig):
+            raise InputError(
+                "model.type: got autoregressive, stage finetune can only use parallel; add --stop-stage train"
+            )
 
     def check_align(self) -> None:
         """Raises InputError: `align` wants GPUs that are not there."""
-        check_trainer(self.config.align)
+        check_trainer(self.config.align, "align")
 
     def check_train(self) -> None:
         """Raises InputError: `train` wants GPUs that are not there."""

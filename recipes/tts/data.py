@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import librosa
@@ -30,9 +31,10 @@ def prepare(context: TTSContext, folder: Path) -> None:
     """Corpus -> cuts of train, valid and test, as lhotse JSONL, trimmed, at the sample rate of the frames."""
     config = context.config.corpus
     parts: dict[str, list[Cut]] = {name: [] for name in PARTS}
-    for voice in config.voices:
-        cuts = read_corpus(voice.corpus, Path(voice.root), ["all"])["all"]
-        of_text = _parts_of_texts({_key(cut) for cut in cuts}, config.valid_texts, config.test_texts)
+    corpora = [read_corpus(voice.corpus, Path(voice.root), ["all"])["all"] for voice in config.voices]
+    texts_of = [{_key(cut) for cut in cuts} for cuts in corpora]
+    of_text = _parts_of_voices(texts_of, config.valid_texts, config.test_texts)
+    for voice, cuts in zip(config.voices, corpora, strict=True):
         for cut in cuts:
             cut = cut.resample(context.config.mel.sample_rate)
             trimmed = _trim(cut, config.trim_db, config.margin_s).with_id(f"{voice.speaker}-{cut.id}")
@@ -51,6 +53,15 @@ def prepare(context: TTSContext, folder: Path) -> None:
 def _key(cut: Cut) -> str:
     """What two recordings of one text have in common: its letters and digits."""
     return "".join(c for c in cut.supervisions[0].text.casefold() if c.isalnum())
+
+
+def _parts_of_voices(texts_of: Sequence[set[str]], valid: int, test: int) -> dict[str, str]:
+    """Which part each text belongs to. One that is held out of a voice is held out of all that read it."""
+    parts: dict[str, str] = {}
+    for texts in texts_of:
+        for text, part in _parts_of_texts(texts, valid, test).items():
+            parts[text] = max(part, parts.get(text, part), key=PARTS.index)
+    return parts
 
 
 def _parts_of_texts(texts: set[str], valid: int, test: int) -> dict[str, str]:

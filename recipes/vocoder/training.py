@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from recipes.plots import Panels, plot_learning_curves
 from recipes.tts.context import TTSContext
 from recipes.tts.loaders import utterances
-from s4speech.config.tts import VocoderTrainConfig
+from s4speech.config.tts import AdversarialConfig, VocoderTrainConfig
 from s4speech.data.speech import TensorFile
 from s4speech.data.vocoder import Pieces, SegmentDataset, Segments
 from s4speech.models.asr.encoder import parameter_count
@@ -34,9 +34,9 @@ def train_vocoder(context: TTSContext, folder: Path) -> None:
 
 
 def finetune(context: TTSContext, folder: Path) -> None:
-    """Go on from the vocoder stage against discriminators, with the frames that the acoustic model makes, in
-    place of the recordings' own, for their texts, durations and pitch."""
-    config = context.config.finetune
+    """Go on from the vocoder stage with the frames that the acoustic model makes, in place of the recordings'
+    own, for their texts, durations and pitch; against discriminators if the config says so."""
+    config = context.finetuning
     path = folder / "mels.safetensors"
     if not path.exists():
         unfinished = path.with_suffix(".tmp")
@@ -44,7 +44,12 @@ def finetune(context: TTSContext, folder: Path) -> None:
         unfinished.replace(path)
     torch.manual_seed(config.seed)
     vocoder = context.trained_vocoder("vocoder").train().requires_grad_(True)
-    _fit(context, folder, AdversarialTask(vocoder, config), config, TensorFile(path))
+    task = (
+        AdversarialTask(vocoder, config)
+        if isinstance(config, AdversarialConfig)
+        else VocoderTask(vocoder, config)
+    )
+    _fit(context, folder, task, config, TensorFile(path))
 
 
 def _predicted(context: TTSContext) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from s4speech.config.asr import (
     Layers,
@@ -27,8 +27,9 @@ class MelConfig(StrictModel):
 
     @model_validator(mode="after")
     def _windows_overlap(self) -> "MelConfig":
-        if self.n_fft % (2 * self.hop):
-            raise ValueError(f"n_fft: got {self.n_fft}, wanted a multiple of two hops, {2 * self.hop}")
+        # squared Hann windows add up to a constant from three hops on
+        if self.n_fft % (2 * self.hop) or self.n_fft < 4 * self.hop:
+            raise ValueError(f"n_fft: got {self.n_fft} with hop {self.hop}, wanted 4, 6, 8 or more even hops")
         return self
 
     @property
@@ -52,6 +53,13 @@ class TextEncoderConfig(StrictModel):
     d_state: StateSize = 32
     kernel_size: Positive = 5
     dropout: Probability = 0.1
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"got {size}, wanted an odd number: as many phones before as after")
+        return size
 
 
 class ParallelConfig(StrictModel):
@@ -181,3 +189,10 @@ class AdversarialConfig(VocoderTrainConfig):
     discriminator_lr: PositiveFloat = 1e-3
     spectral_weight: PositiveFloat = 15.0
     feature_weight: PositiveFloat = 2.0
+
+    @model_validator(mode="after")
+    def _steps_in_turn(self) -> "AdversarialConfig":
+        for name in ("accumulate", "devices"):
+            if getattr(self, name) != 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted 1: two optimisers step in turn")
+        return self

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lhotse import CutSet
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from s4speech.audio.mel import MelFrames
 from s4speech.config.tts import MelConfig
 from s4speech.data.speech import continuous_pitch, samples_of
+from s4speech.errors import InputError
 
 
 class Segments(NamedTuple):
@@ -25,7 +27,7 @@ class Segments(NamedTuple):
 class SegmentDataset(Dataset[Segments]):
     """Batches of `batch_size` pieces of `frames` frames; a piece is drawn from a recording by its length.
 
-    Item i is the same in every epoch of the same number: `set_epoch` draws others. pitch: F0 in Hz at the end
+    Item i is always the same, for any i >= 0: `Pieces` says which make an epoch. pitch: F0 in Hz at the end
     of each frame, 0 where unvoiced, of each recording. mels: frames to speak in place of the recording's own,
     of each recording: those of an acoustic model. The waveforms are kept in memory as int16 (a corpus of
     1.4 h takes 220 MB).
@@ -45,6 +47,10 @@ class SegmentDataset(Dataset[Segments]):
     ) -> None:
         self.front_end, self.config = MelFrames(**mel.model_dump()), mel
         self.cuts = [cut for cut in cuts if cut.num_samples // mel.hop >= frames]
+        if not self.cuts:
+            raise InputError(
+                f"frames: no recording is as long as {frames} frames of {mel.hop_s:.4g} s; set fewer frames"
+            )
         self.pitch, self.mels = pitch, mels
         self.frames, self.batch_size, self.batches, self.seed = frames, batch_size, batches, seed
         lengths = np.array([cut.num_samples // mel.hop - frames + 1 for cut in self.cuts], np.float64)
@@ -81,12 +87,13 @@ class SegmentDataset(Dataset[Segments]):
     def _samples(self, cut: object) -> np.ndarray:
         name = cut.id  # type: ignore[attr-defined]
         if name not in self._cache:
-            self._cache[name] = (samples_of(cut) * 32767).astype(np.int16)
+            # resampling may go beyond full scale, where int16 would turn around
+            self._cache[name] = (samples_of(cut) * 32768).round().clip(-32768, 32767).astype(np.int16)
         return self._cache[name]
 
 
 class Pieces:
-    """The items of a `SegmentDataset` for each epoch: a sampler whose place can be saved and restored."""
+    """The items of a `SegmentDataset` for each epoch: others in every epoch, and on every device."""
 
     def __init__(self, batches: int) -> None:
         self.batches, self._epoch = batches, 0
@@ -99,4 +106,10 @@ class Pieces:
         return self.batches
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self._epoch * self.batches, (self._epoch + 1) * self.batches))
+        rank, ranks = (dist.get_rank(), dist.get_world_size()) if _distributed() else (0, 1)
+        first = (self._epoch * ranks + rank) * self.batches
+        return iter(range(first, first + self.batches))
+
+
+def _distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
