@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
+
 from s4speech.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ class Sink(Protocol):
     def write(self, samples: "NDArray[np.float32]") -> None: ...
 
 
+@contextmanager
+def until_reader_stops() -> Iterator[None]:
+    """End the command, without an error, when the reader of standard output (a player, head) stops."""
+    try:
+        yield
+    except BrokenPipeError as error:  # typer would make 1 of it
+        raise typer.Exit(0) from error
+
+
 class RawOutput:
     """Standard output: 16-bit little-endian samples, each chunk at once."""
 
@@ -34,8 +45,9 @@ class RawOutput:
         print(f"s4speech: raw samples: {sample_rate} Hz, 16-bit little-endian, mono", file=sys.stderr)
 
     def write(self, samples: "NDArray[np.float32]") -> None:
-        sys.stdout.buffer.write(_int16(samples).astype("<i2").tobytes())
-        sys.stdout.buffer.flush()
+        with until_reader_stops():
+            sys.stdout.buffer.write(_int16(samples).astype("<i2").tobytes())
+            sys.stdout.buffer.flush()
 
 
 def check_outputs(file: Path | None, folder: Path | None, raw: bool, stream: bool, json: Path | None) -> None:

@@ -13,7 +13,14 @@ import typer
 
 from s4speech.cli.options import check_use
 from s4speech.cli.progress import progress
-from s4speech.cli.speech_output import RawOutput, Sink, audio_file, check_outputs, words_as_json
+from s4speech.cli.speech_output import (
+    RawOutput,
+    Sink,
+    audio_file,
+    check_outputs,
+    until_reader_stops,
+    words_as_json,
+)
 from s4speech.cli.stop import end_on_sigterm
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
@@ -215,9 +222,10 @@ def _numbered_lines(text: "Text") -> Iterator[tuple[int, str]]:
 def _print(script: "Script") -> None:
     from s4speech.streaming.script import Utterance
 
-    for item in script:
-        if isinstance(item, Utterance):
-            typer.echo(f"{item.spoken}\n  {item.phonemes}")
+    with until_reader_stops():
+        for item in script:
+            if isinstance(item, Utterance):
+                typer.echo(f"{item.spoken}\n  {item.phonemes}")
 
 
 def _find_voice(model: str | None, *, needed: bool) -> Path | None:

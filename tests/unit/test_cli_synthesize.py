@@ -272,6 +272,15 @@ def test_a_player_that_stops_is_no_error_and_hears_the_beginning_at_once(voice: 
         assert process.stderr.read().startswith(b"s4speech: raw samples") and process.stderr.read() == b""
 
 
+def test_a_reader_of_the_dry_run_may_stop() -> None:
+    command = [*COMMAND, "It goes on and on. " * 5000, "--dry-run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"it goes on and on.\n"
+        process.stdout.close()
+        assert (process.wait(200), process.stderr.read()) == (0, b"")
+
+
 def test_text_that_is_piped_in_is_said_while_it_comes(voice: Path) -> None:
     command = [*COMMAND, "-m", str(voice), "--output-raw"]
     with subprocess.Popen(
