@@ -77,7 +77,7 @@ def load_ours(voice: str, threads: int) -> Engine:
 
     def speak(text: str) -> Iterator[tuple[int, int]]:
         for chunk in synthesizer.stream(text):
-            yield len(chunk), sample_rate
+            yield len(chunk.samples), sample_rate
 
     return speak
 

@@ -20,9 +20,7 @@ from recipes.tts.judge import Judge, read_texts, spoken
 from recipes.tts.synthesis import write_wav
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import Pair, align, listing
-from s4speech.text.characters import Speller
 from s4speech.text.english import normalize_english
-from s4speech.text.phonemes import Pronouncer
 
 RUN = 2  # words that are missing or too many at one place
 RATIO = 3  # of the letters on the one side to those on the other
@@ -47,7 +45,6 @@ def search_hard(context: TTSContext, voice: Path, judge: Judge | None, folder: P
 
     texts = read_texts(Path(str(context.config.score.hard)))
     synthesizer = s4speech.Synthesizer.load(str(voice))
-    pronouncer = Pronouncer() if context.config.text.unit == "phonemes" else Speller()
     bands = plausible_phone_s(context)
     (folder / "hard").mkdir(exist_ok=True)
     findings: list[Finding] = []
@@ -58,7 +55,7 @@ def search_hard(context: TTSContext, voice: Path, judge: Judge | None, folder: P
         speech = synthesizer.synthesize(text)
         path = folder / "hard" / f"{key}.wav"
         write_wav(path, speech.samples, speech.sample_rate)
-        wanted = pronouncer.pronounce(normalize_english(text)).words
+        wanted = synthesizer.reader.pronounce(normalize_english(text)).words
         words, seconds = words + len(wanted), seconds + len(speech.samples) / speech.sample_rate
         said = [(word.text, word.end_s - word.start_s) for word in speech.words]
         findings += by_timings(key, [(word.text, word.stop - word.start) for word in wanted], said, bands)

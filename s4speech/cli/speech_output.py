@@ -45,9 +45,12 @@ class RawOutput:
         print(f"s4speech: raw samples: {sample_rate} Hz, 16-bit little-endian, mono", file=sys.stderr)
 
     def write(self, samples: "NDArray[np.float32]") -> None:
-        with until_reader_stops():
-            sys.stdout.buffer.write(_int16(samples).astype("<i2").tobytes())
-            sys.stdout.buffer.flush()
+        try:
+            with until_reader_stops():
+                sys.stdout.buffer.write(_int16(samples).astype("<i2").tobytes())
+                sys.stdout.buffer.flush()
+        except OSError as error:
+            raise InputError(f"standard output: {error.strerror}; write a file with -f") from error
 
 
 def check_outputs(file: Path | None, folder: Path | None, raw: bool, stream: bool, json: Path | None) -> None:
@@ -71,6 +74,8 @@ def check_outputs(file: Path | None, folder: Path | None, raw: bool, stream: boo
         raise InputError(
             "synthesize: nowhere to write; give -f FILE.wav, -d FOLDER, or --output-raw for samples in a pipe"
         )
+    elif sys.stdout is None:
+        raise InputError("synthesize: standard output is closed; give -f FILE.wav")
     elif sys.stdout.isatty():
         raise InputError(
             f"{'--output-raw' if raw else '--stream'}: standard output is a terminal, which plays nothing;"

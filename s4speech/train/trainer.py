@@ -136,10 +136,13 @@ def run_trainer(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        # weights_only: a checkpoint is data, never code
-        trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            # weights_only: a checkpoint is data, never code
+            trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
 
 
 @contextmanager
