@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 import s4speech
 from s4speech.errors import InputError
 from s4speech.streaming.synthesizer import Speech, Synthesizer
-from tests.conftest import message
+from tests.conftest import REPOSITORY, message
+from tests.e2e.test_docs_code import run_blocks
 from tests.tiny_voice import HERTZ, tiny_synthesizer, tiny_voice
 
 TEXT = "Good morning, all of you. It is 7 o'clock!\n\nWho is it?"
@@ -215,3 +216,10 @@ def test_load_with_the_bundled_letter_to_sound(tmp_path: Path) -> None:
     ((_, guessed),) = loaded.describe("brimfle")
     ((_, spelled),) = Synthesizer.load(tmp_path / "tiny", g2p=None).describe("brimfle")
     assert guessed.startswith("bɹ") and len(guessed) < len(spelled)
+
+
+def test_the_code_of_the_document_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = tiny_voice(tmp_path / "tiny")
+    monkeypatch.setattr("s4speech.streaming.pretrained.bundled_models", lambda: {"en-tts": voice})
+    namespace = run_blocks(REPOSITORY / "docs" / "synthesis.md")
+    assert sum(namespace["seconds"]) > 1
