@@ -76,3 +76,21 @@ def test_a_resume_goes_on_where_the_training_was(tmp_path: Path) -> None:
     assert steps == [{STEPS}, {STEPS}]
     parameters = dict(task.named_parameters())
     assert [name for name in parameters if torch.equal(last["state_dict"][name], fresh[name])] == []
+
+
+def test_ctrl_c_in_a_training_is_ctrl_c(tmp_path: Path) -> None:
+    """Lightning makes SystemExit(1) of it, which says nothing of going on."""
+
+    class Stopped(Pink):
+        def __getitem__(self, item: int) -> Segments:
+            raise KeyboardInterrupt
+
+    loader = DataLoader(Stopped(), sampler=Pieces(BATCHES), batch_size=None)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            Observed(),
+            loader,
+            DataLoader(Pink(), sampler=[100], batch_size=None),
+            tmp_path,
+            progress=False,
+        )
