@@ -65,6 +65,11 @@ def test_breaks_are_silence_and_the_voice_goes_on() -> None:
     assert [item for item in script if isinstance(item, Silence)] == [Silence(1.0), Silence(0.7)]
 
 
+def test_the_silence_of_a_sentence_is_not_that_of_its_breaks() -> None:
+    script = items('<speak><s>one</s><s>two<break time="1s"/>three</s></speak>')
+    assert [item for item in script if isinstance(item, Silence)] == [Silence(0.2), Silence(1.0)]
+
+
 def test_prosody_belongs_to_the_tokens_of_its_words() -> None:
     left = '<prosody rate="2" pitch="+3st" volume="-6dB">left, now</prosody>'
     (one,) = items(f'<speak>go {left} <sub alias="and">&amp;</sub> [[ɡˈO]].</speak>')
