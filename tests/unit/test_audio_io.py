@@ -293,7 +293,9 @@ def test_memory_does_not_follow_the_length(tmp_path, format):
     assert peak < 2e6
 
 
-@pytest.mark.parametrize("head", [b"", wav(tone(5)).partition(b"data")[0] + b"data\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "head", [b"", wav(tone(5)).partition(b"data")[0] + b"data\xff\xff\xff\xff"], ids=["raw", "wav"]
+)
 def test_a_pipe_gives_what_has_come(head):
     """The writer waits for an answer to every piece: nothing may be held back until there is more."""
     reader, writer = os.pipe()

@@ -194,7 +194,11 @@ def test_a_malformed_file_is_refused(tokenizer: Tokenizer, tmp_path: Path, text:
     assert message(lambda: NgramLM(path, tokenizer)).startswith(f"{path}{said}")
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe", gzip.compress(ARPA.encode())[:60], b"\x1f\x8b\x08 no"])
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xfe", gzip.compress(ARPA.encode())[:60], b"\x1f\x8b\x08 no"],
+    ids=["not text", "gzip cut off", "not gzip"],
+)
 def test_an_unreadable_file_is_refused(tokenizer: Tokenizer, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "lm"
     path.write_bytes(data)
