@@ -108,7 +108,9 @@ def test_text_is_read_packed_or_not(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.txt", b"\xff\xfe"), ("a.xz", b"text"), ("a.gz", gzip.compress(b"x" * 99)[:-9])]
+    ("name", "content"),
+    [("a.txt", b"\xff\xfe"), ("a.xz", b"text"), ("a.gz", gzip.compress(b"x" * 99)[:-9])],
+    ids=["txt", "xz", "gz"],
 )
 def test_damaged_text_is_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
