@@ -84,9 +84,14 @@ def load_judge(name: str, threads: int = 1) -> Judge:
     """
     if name == TINY_EN:
         return WhisperJudge(_tiny_en(), threads)
-    if (Path(name) / _WHISPER_FILES[0]).is_file():
+    if is_whisper(name):
         return WhisperJudge(Path(name), threads)
     return OwnJudge(name)
+
+
+def is_whisper(name: str) -> bool:
+    """Whether ``name`` is tiny.en or a faster-whisper model directory."""
+    return name == TINY_EN or (Path(name) / _WHISPER_FILES[0]).is_file()
 
 
 def judge_speech(judge: Judge, texts: Mapping[str, str], audio: Mapping[str, Path]) -> ErrorReport:

