@@ -1,5 +1,6 @@
 """What the stages of every recipe share: the config, where things lie, which device."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -67,3 +68,13 @@ def find_device(name: Device) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def commit() -> str:
+    """The commit that is checked out, for a card."""
+    try:
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not in a git checkout"
+    return done.stdout.strip()

@@ -1,6 +1,5 @@
 """Stages from the corpus to what training reads: prepare, doctor, tokenizer, stats."""
 
-import csv
 from pathlib import Path
 
 import torch
@@ -9,9 +8,10 @@ from rich.table import Table
 from safetensors.torch import save_file
 
 from recipes.asr.context import ASRContext, cuts_path
+from recipes.findings import verdict, write_findings
 from s4speech.audio.features import LogMel
 from s4speech.data.asr import ASRDataset
-from s4speech.data.corpora import raise_problems, read_corpus
+from s4speech.data.corpora import read_corpus
 from s4speech.data.doctor import Finding, examine
 from s4speech.errors import InputError
 from s4speech.text.tokenizer import Tokenizer
@@ -68,10 +68,7 @@ def doctor(context: ASRContext, folder: Path) -> None:
         findings += diagnosis.findings
         utterances[part] = {cut.id for cut in cuts}
         speakers[part] = {cut.supervisions[0].speaker for cut in cuts}
-    with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["fatal", "utterance", "file", "problem"])
-        writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
+    write_findings(findings, folder)
     for part in ("valid", *tests):
         repeated = sorted(utterances["train"] & utterances[part])
         if repeated:
@@ -83,9 +80,7 @@ def doctor(context: ASRContext, folder: Path) -> None:
         shared = speakers["train"] & speakers[name]
         if shared:
             context.say(f"doctor: {len(shared)} speakers of {part} are also in training")
-    fatal = [str(f) for f in findings if f.fatal]
-    raise_problems(fatal, f"correct or remove these utterances; all of them: {folder / 'findings.csv'}")
-    context.say(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
+    context.say(verdict(findings, folder))
 
 
 def tokenizer(context: ASRContext, folder: Path) -> None:

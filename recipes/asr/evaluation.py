@@ -3,7 +3,6 @@
 import json
 import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from recipes.asr.context import ASRContext
 from recipes.asr.training import averaged_model
+from recipes.context import commit
 from s4speech.config.streaming import StreamingConfig
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
@@ -163,7 +163,7 @@ def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] 
         "Licence": config.package.licence,
         "Credit": config.package.credit,
         "Command": f"`{context.command}`",
-        "Commit": _commit(),
+        "Commit": commit(),
         "Hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "Limits": "; ".join(
             [
@@ -183,15 +183,6 @@ Speech recognition, language `{config.package.language}`: {encoder}, CTC and
 
 {told}
 """
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "rev-parse", "--short", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "not in a git checkout"
-    return done.stdout.strip()
 
 
 def cut_batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:

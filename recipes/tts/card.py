@@ -1,13 +1,14 @@
 """The card of a voice: what it was made of, how, and how good it is."""
 
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from recipes.context import commit
 from recipes.tts.context import TTSContext
+from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.tts.parallel import ParallelModel
 from s4speech.models.vocoder.vocoder import Vocoder
 
@@ -21,7 +22,7 @@ def voice_card(
 ) -> str:
     """Markdown. rows: the table of the score stage; notes: its lines."""
     config, speakers = context.config.package, list(context.speakers)
-    sizes = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, vocoder)]
+    sizes = [parameter_count(part) / 1e6 for part in (model, vocoder)]
     facts: dict[str, Any] = {
         "Training data": config.data,
         "Licence": config.licence,
@@ -67,13 +68,3 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [columns, ["---"] * len(columns), *([row.get(name, "") for name in columns] for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def commit() -> str:
-    """The commit that is checked out."""
-    try:
-        command = ["git", "rev-parse", "--short", "HEAD"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "not in a git checkout"
-    return done.stdout.strip()

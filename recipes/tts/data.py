@@ -1,6 +1,5 @@
 """Stages from the corpus to what training reads: prepare, doctor, text, stats."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -13,9 +12,10 @@ from lhotse.cut import Cut
 from rich.table import Table
 from safetensors.torch import save_file
 
+from recipes.findings import verdict, write_findings
 from recipes.tts.context import TTSContext
 from s4speech.audio.mel import MelFrames
-from s4speech.data.corpora import raise_problems, read_corpus
+from s4speech.data.corpora import read_corpus
 from s4speech.data.doctor import Finding, examine
 from s4speech.data.speech import mel_of, pitch_of, samples_of
 from s4speech.errors import InputError
@@ -93,13 +93,8 @@ def doctor(context: TTSContext, folder: Path) -> None:
         letters = set().union(*(cut.supervisions[0].text for cut in cuts))
         # any letter is fine: the text stage says what cannot be spoken
         findings += examine(cuts, alphabet=letters, min_s=context.config.corpus.min_s).findings
-    with (folder / "findings.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["fatal", "utterance", "file", "problem"])
-        writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
-    fatal = [str(f) for f in findings if f.fatal]
-    raise_problems(fatal, f"correct or remove these utterances; all of them: {folder / 'findings.csv'}")
-    context.say(f"doctor: no fatal finding, {len(findings)} to look at in {folder / 'findings.csv'}")
+    write_findings(findings, folder)
+    context.say(verdict(findings, folder))
 
 
 def text(context: TTSContext, folder: Path) -> None:

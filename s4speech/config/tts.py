@@ -137,10 +137,9 @@ class VocoderConfig(StrictModel):
     lookahead: NotNegative = 2
 
 
-class SpeechTrainConfig(TrainerConfig):
-    """Training of an aligner or an acoustic model. max_duration_s: seconds of audio a batch, with padding."""
+class SynthesisTrainerConfig(TrainerConfig):
+    """What the trainings of a voice have in common."""
 
-    max_duration_s: PositiveFloat = 60.0
     lr: PositiveFloat = 1e-3
     schedule: Literal["linear", "cosine", "inverse_sqrt"] = "cosine"
     warmup_steps: NotNegative = 200
@@ -149,7 +148,13 @@ class SpeechTrainConfig(TrainerConfig):
     keep: Positive = 1
 
 
-class VocoderTrainConfig(TrainerConfig):
+class SpeechTrainConfig(SynthesisTrainerConfig):
+    """Training of an aligner or an acoustic model. max_duration_s: seconds of audio a batch, with padding."""
+
+    max_duration_s: PositiveFloat = 60.0
+
+
+class VocoderTrainConfig(SynthesisTrainerConfig):
     """Training of a vocoder.
 
     batch_size pieces of `frames` frames; `batches` of them are an epoch. windows: sizes, in samples, of the
@@ -167,12 +172,6 @@ class VocoderTrainConfig(TrainerConfig):
         1024,
         2048,
     ]
-    lr: PositiveFloat = 1e-3
-    schedule: Literal["linear", "cosine", "inverse_sqrt"] = "cosine"
-    warmup_steps: NotNegative = 200
-    grad_clip: PositiveFloat = 1.0
-    workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    keep: Positive = 1
 
 
 class AdversarialConfig(VocoderTrainConfig):

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from s4speech.data.processes import processes
+
 IGNORE = -100  # a target that is not asked for; the ignore_index of torch's cross entropy
 POOL_BATCHES = 50  # batches that are sorted by length together
 SIMILAR = 1.2  # longest / shortest sequence up to which padding costs less than sorting gives
@@ -139,12 +141,7 @@ class BatchSampler:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _share(self) -> tuple[int, int]:
-        # asked late: loaders are made before the processes of a distributed training know each other
-        if self._process is not None:
-            return self._process
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return 0, 1
+        return processes() if self._process is None else self._process
 
 
 class _Batches(Dataset[ClassifyBatch]):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from s4speech.data.processes import processes
 from s4speech.errors import InputError
 from s4speech.text.normalize import normalize_english
 from s4speech.text.tokenizer import EOS, SOS, UNKNOWN, Tokenizer
@@ -164,10 +165,10 @@ class RowSampler:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return max(1, self._epoch_rows // (self._batch_size * _processes()[1]))
+        return max(1, self._epoch_rows // (self._batch_size * processes()[1]))
 
     def __iter__(self) -> Iterator[list[int]]:
-        rank, world = _processes()
+        rank, world = processes()
         rows = len(self) * world * self._batch_size
         order = self._rows(self._epoch * rows, rows)
         for first in range(rank * self._batch_size, rows, world * self._batch_size):
@@ -179,13 +180,6 @@ class RowSampler:
         orders = [np.random.default_rng((self._seed, number)).permutation(self._count) for number in passes]
         offset = start - passes[0] * self._count
         return np.concatenate(orders)[offset : offset + size]
-
-
-def _processes() -> tuple[int, int]:
-    # asked late: loaders are made before the processes of a distributed training know each other
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
 
 
 def train_loader(

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from lhotse import CutSet
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from s4speech.audio.mel import MelFrames
 from s4speech.config.tts import MelConfig
+from s4speech.data.processes import processes
 from s4speech.data.speech import continuous_pitch, samples_of
 from s4speech.errors import InputError
 
@@ -106,10 +106,6 @@ class Pieces:
         return self.batches
 
     def __iter__(self) -> Iterator[int]:
-        rank, ranks = (dist.get_rank(), dist.get_world_size()) if _distributed() else (0, 1)
+        rank, ranks = processes()
         first = (self._epoch * ranks + rank) * self.batches
         return iter(range(first, first + self.batches))
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()

@@ -6,7 +6,8 @@ from torch import Tensor
 from s4speech.config.tts import SpeechTrainConfig
 from s4speech.data.speech import SpeechBatch
 from s4speech.layers.sequence import length_mask
-from s4speech.models.tts.parallel import Frames, ParallelModel, Prosody
+from s4speech.models.tts.norm import Frames
+from s4speech.models.tts.parallel import ParallelModel, Prosody
 from s4speech.train.speech import SpeechTask
 
 WEIGHTS = {"mel": 1.0, "pitch": 0.3, "voicing": 0.2, "duration": 0.3, "phone_pitch": 0.1, "energy": 0.1}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from s4speech.config.tts import MelConfig, ParallelConfig, TextEncoderConfig
-from s4speech.models.tts.parallel import BLOCK, Frames, ParallelModel, Plan, Prosody, phone_of_frame
+from s4speech.models.tts.norm import Frames
+from s4speech.models.tts.parallel import BLOCK, ParallelModel, Plan, Prosody, phone_of_frame
 from tests.oracles.compare import TOLERANCE, close, frames
 
 SYMBOLS, MELS = 11, 5

@@ -18,7 +18,7 @@ from s4speech.config.tts import (
 from s4speech.data.speech import SpeechBatch
 from s4speech.errors import InputError
 from s4speech.models.tts.autoregressive import AutoregressiveModel, Decoded
-from s4speech.models.tts.parallel import Frames
+from s4speech.models.tts.norm import Frames
 from s4speech.train.autoregressive import AutoregressiveTask, distance, guided_attention_loss
 
 RECIPES = Path(__file__).resolve().parents[2] / "egs/kathleen/tts"

@@ -63,9 +63,7 @@ def test_recordings_that_are_too_short_for_a_piece(tmp_path: Path) -> None:
 
 def test_every_epoch_and_every_device_has_pieces_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     def items(rank: int, ranks: int) -> list[list[int]]:
-        monkeypatch.setattr(vocoder, "_distributed", lambda: ranks > 1)
-        monkeypatch.setattr(vocoder.dist, "get_rank", lambda: rank)
-        monkeypatch.setattr(vocoder.dist, "get_world_size", lambda: ranks)
+        monkeypatch.setattr(vocoder, "processes", lambda: (rank, ranks))
         pieces, found = Pieces(4), []
         for epoch in range(3):
             pieces.set_epoch(epoch)

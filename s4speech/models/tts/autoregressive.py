@@ -17,7 +17,7 @@ from s4speech.layers.attention import Memory, sinusoids
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.asr.decoder import DecoderLayer
 from s4speech.models.tts.encoder import TextEncoder
-from s4speech.models.tts.parallel import Frames
+from s4speech.models.tts.norm import Frames, SpeechNorm
 
 EXTRA = 2  # numbers a frame besides the bands: log F0 where voiced, voicing
 LIMITS = (3.0, 7.0)  # of log F0
@@ -35,18 +35,14 @@ class Decoded(NamedTuple):
     attention: Tensor
 
 
-class AutoregressiveModel(nn.Module):
+class AutoregressiveModel(SpeechNorm):
     """Phones and the frames so far -> the next `stack` frames, and whether they are the last."""
-
-    mean: Tensor
-    std: Tensor
-    pitch: Tensor
 
     def __init__(
         self, n_symbols: int, mel: MelConfig, config: AutoregressiveConfig, n_speakers: int = 1
     ) -> None:
-        super().__init__()
-        self.mel, self.config = mel, config
+        super().__init__(mel)
+        self.config = config
         d, self.step_size = config.d_model, config.stack * (mel.n_mels + EXTRA)
         self.encoder = TextEncoder(n_symbols, config.encoder, n_speakers)
         self.memory = nn.Linear(config.encoder.d_model, d)
@@ -64,29 +60,12 @@ class AutoregressiveModel(nn.Module):
         self.norm = nn.LayerNorm(d)
         self.output = nn.Linear(d, self.step_size)
         self.stop = nn.Linear(d, 1)
-        self.register_buffer("mean", torch.zeros(mel.n_mels))
-        self.register_buffer("std", torch.ones(mel.n_mels))
-        self.register_buffer("pitch", torch.tensor([5.0, 0.3]))
 
     def _mixer(self) -> SequenceLayer:
         config, d = self.config, self.config.d_model
         if config.decoder == "transformer":
             return CausalAttention(d, config.n_heads)
         return Chain(S4D(d, config.d_state, dt_min=5e-3, dt_max=1.0), GatedMix(d, config.dropout))
-
-    def set_statistics(self, mean: Tensor, std: Tensor, pitch: Tensor) -> None:
-        """Of each mel band (n_mels,); mean and deviation of log F0 (2,)."""
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-        self.pitch.copy_(pitch)
-
-    def normalize(self, mel: Tensor) -> Tensor:
-        """Log-mel (..., n_mels) -> mean 0, deviation 1."""
-        return (mel - self.mean) / self.std
-
-    def normalize_pitch(self, f0: Tensor) -> Tensor:
-        """Hz -> normalised log F0."""
-        return (f0.log() - self.pitch[0]) / self.pitch[1]
 
     def previous(self, mel: Tensor, f0: Tensor, voiced: Tensor) -> Tensor:
         """Frames of recordings (B, T, ..), voiced 0/1 -> what each step of the decoder reads, the `stack`

@@ -15,18 +15,11 @@ from s4speech.layers import S4D, CausalConv, Chain, FeedForward, GatedMix, Resid
 from s4speech.layers.packed import keep_blocks, pack_linears
 from s4speech.layers.sequence import frozen_copy, length_mask
 from s4speech.models.tts.encoder import Predictor, TextEncoder
+from s4speech.models.tts.norm import Frames, SpeechNorm
 
 POSITION = 5  # numbers that say where in its phone a frame is
 NEAR = 10.0  # frames to the ends of the phone that are told apart
 BLOCK = 64  # tokens: sentences are padded to multiples of it, for which matrices are kept
-
-
-class Frames(NamedTuple):
-    """mel (B, T, n_mels) log powers, f0 (B, T) Hz, voiced (B, T): logits of a model in training, else 0/1."""
-
-    mel: Tensor
-    f0: Tensor
-    voiced: Tensor
 
 
 class Prosody(NamedTuple):
@@ -38,16 +31,12 @@ class Prosody(NamedTuple):
     energy: Tensor
 
 
-class ParallelModel(nn.Module):
+class ParallelModel(SpeechNorm):
     """Phones -> frames, all at once or a chunk after another."""
 
-    mean: Tensor
-    std: Tensor
-    pitch: Tensor
-
     def __init__(self, n_symbols: int, mel: MelConfig, config: ParallelConfig, n_speakers: int = 1) -> None:
-        super().__init__()
-        self.mel, self.config = mel, config
+        super().__init__(mel)
+        self.config = config
         d, hidden = config.d_model, config.encoder.d_model
         self.encoder = TextEncoder(n_symbols, config.encoder, n_speakers)
         self.duration = Predictor(hidden, config.encoder.dropout)
@@ -70,23 +59,6 @@ class ParallelModel(nn.Module):
         self.decoder = Chain(*blocks)
         self.norm = nn.LayerNorm(d)
         self.output = nn.Linear(d, config.stack * (mel.n_mels + 2))
-        self.register_buffer("mean", torch.zeros(mel.n_mels))
-        self.register_buffer("std", torch.ones(mel.n_mels))
-        self.register_buffer("pitch", torch.tensor([5.0, 0.3]))
-
-    def set_statistics(self, mean: Tensor, std: Tensor, pitch: Tensor) -> None:
-        """Of each mel band (n_mels,); mean and deviation of log F0 (2,)."""
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-        self.pitch.copy_(pitch)
-
-    def normalize(self, mel: Tensor) -> Tensor:
-        """Log-mel (..., n_mels) -> mean 0, deviation 1."""
-        return (mel - self.mean) / self.std
-
-    def normalize_pitch(self, f0: Tensor) -> Tensor:
-        """Hz -> normalised log F0."""
-        return (f0.log() - self.pitch[0]) / self.pitch[1]
 
     def measure(self, mel: Tensor, f0: Tensor, voiced: Tensor, durations: Tensor) -> Prosody:
         """Frames of recordings and durations (B, N) of their phones -> what the predictors should say.
