@@ -12,7 +12,7 @@ from s4speech.config.asr import ASRConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
-from s4speech.models.lm import S4LM, load_lm
+from s4speech.models.lm import LanguageModel, load_lm
 from s4speech.models.loading import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
 
@@ -74,7 +74,7 @@ class ASRContext(RecipeContext[ASRRecipe]):
         return f"{self.config.streaming.chunk_ms:g}ms"
 
     @property
-    def language_model(self) -> S4LM | None:
+    def language_model(self) -> LanguageModel | None:
         """The one that is used with a streaming model.
 
         Raises InputError: it cannot be loaded, or its tokens are another tokenizer's.

@@ -6,7 +6,7 @@ from recipes.asr.config import PackageConfig
 from recipes.context import Device, RecipeConfig
 from s4speech.config.asr import Positive
 from s4speech.config.base import StrictModel
-from s4speech.config.lm import LMConfig, LMTrainConfig, TextConfig
+from s4speech.config.lm import LMConfig, LMTrainConfig, S4LMConfig, TextConfig
 
 
 class EvaluateConfig(StrictModel):
@@ -27,7 +27,7 @@ class LMRecipe(RecipeConfig):
 
     tokenizer: str
     text: TextConfig
-    model: LMConfig = LMConfig()
+    model: LMConfig = S4LMConfig()
     train: LMTrainConfig = LMTrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig

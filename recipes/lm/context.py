@@ -9,7 +9,7 @@ from recipes.context import RecipeContext, check_device, check_trainer, find_dev
 from recipes.lm.config import LMRecipe
 from s4speech.config.lm import LMConfig
 from s4speech.errors import InputError
-from s4speech.models.lm import S4LM
+from s4speech.models.lm import LanguageModel
 from s4speech.models.loading import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
 from s4speech.train.trainer import average_checkpoints, best_checkpoints
@@ -35,19 +35,19 @@ class LMContext(RecipeContext[LMRecipe]):
         """With the size of the vocabulary."""
         return self.config.model.model_copy(update={"vocab_size": self.tokenizer.vocab_size})
 
-    def build_model(self) -> S4LM:
+    def build_model(self) -> LanguageModel:
         """A fresh model."""
-        return S4LM(self.model_config())
+        return LanguageModel(self.model_config())
 
     def check_model(self) -> None:
         """Find out before the first stage that the model cannot be built. Raises InputError."""
         try:
             with torch.random.fork_rng(devices=[]):
-                S4LM(self.config.model.model_copy(update={"vocab_size": 3}))
+                LanguageModel(self.config.model.model_copy(update={"vocab_size": 3}))
         except BUILD_ERRORS as error:
             raise InputError(f"model: {first_line(error)}; correct it in the recipe's YAML") from error
 
-    def trained_model(self) -> S4LM:
+    def trained_model(self) -> LanguageModel:
         """The best checkpoints by validation loss, averaged. Raises InputError: there is none."""
         paths = best_checkpoints(self.checkpoints, self.config.train.keep, mode="min")
         if not paths:

@@ -18,7 +18,7 @@ from recipes.lm.context import LMContext
 from s4speech.data.text import read_sentences
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
-from s4speech.models.lm import S4LM, LMPackageConfig, save_lm
+from s4speech.models.lm import LanguageModel, LMPackageConfig, save_lm
 from s4speech.text.tokenizer import EOS, SOS
 
 IGNORE = -100  # a target that is not asked for; the ignore_index of torch's cross entropy
@@ -57,7 +57,7 @@ def evaluate(context: LMContext, folder: Path) -> None:
 
 
 def perplexities(
-    context: LMContext, model: S4LM, sentences: Sequence[str], neighbours: int
+    context: LMContext, model: LanguageModel, sentences: Sequence[str], neighbours: int
 ) -> dict[str, int | float]:
     """Of sentences that are read `neighbours` at a time, one after another, from a fresh state.
 
@@ -83,7 +83,7 @@ def perplexities(
 
 
 @torch.inference_mode()
-def row_nats(model: S4LM, rows: Sequence[Tensor], device: torch.device) -> float:
+def row_nats(model: LanguageModel, rows: Sequence[Tensor], device: torch.device) -> float:
     """-log p of rows (length,) that begin with <sos>, which is not predicted."""
     inputs = pad_sequence([row[:-1] for row in rows], batch_first=True).to(device)
     targets = pad_sequence([row[1:] for row in rows], batch_first=True, padding_value=IGNORE).to(device)

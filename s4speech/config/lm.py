@@ -10,7 +10,7 @@ from s4speech.config.layer import DiagonalInit, StateSize
 from s4speech.config.train import TrainerConfig
 
 
-class LMConfig(StrictModel):
+class S4LMConfig(StrictModel):
     """[S4D with gated mix, feed-forward] x n_layers, over tokens.
 
     dt: the step of each channel starts log-uniform in its range; with 1 it remembers about a token, with
@@ -27,6 +27,26 @@ class LMConfig(StrictModel):
     dt_max: PositiveFloat = 1.0
     dropout: Probability = 0.0
     vocab_size: Positive | None = None
+
+
+class TransformerLMConfig(StrictModel):
+    """[causal self-attention, feed-forward] x n_layers, over tokens, the baseline. Without positions, as
+    ESPnet's LibriSpeech language model (Irie et al. 2019 found that causal attention needs none).
+
+    window: tokens that a layer sees, the current one included (null: all, and a state that grows with them).
+    """
+
+    type: Literal["transformer"]
+    d_model: Positive = 256
+    n_layers: Layers = 3
+    n_heads: Positive = 4
+    d_ff: Positive = 1024
+    window: Positive | None = 256
+    dropout: Probability = 0.0
+    vocab_size: Positive | None = None
+
+
+LMConfig = Annotated[S4LMConfig | TransformerLMConfig, Field(discriminator="type")]
 
 
 class TextConfig(StrictModel):

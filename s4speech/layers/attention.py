@@ -51,7 +51,7 @@ class CausalAttention(SequenceLayer):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, rate: float = 1.0) -> Tensor:
         q, k, v = (split_heads(part, self.n_heads) for part in self.project_in(x).chunk(3, -1))
-        if self.window is None:
+        if self.window is None or x.shape[1] <= self.window:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             t = torch.arange(x.shape[1], device=x.device)

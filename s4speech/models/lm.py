@@ -1,4 +1,4 @@
-"""Language model on S4D layers: it scores word pieces, alone or beside a recogniser."""
+"""Language models of S4D layers or self-attention: they score word pieces, alone or beside a recogniser."""
 
 from pathlib import Path
 from typing import Literal, cast
@@ -8,14 +8,33 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from s4speech.config.base import StrictModel, dump_config, load_config
-from s4speech.config.lm import LMConfig
-from s4speech.layers import S4D, Chain, FeedForward, FrozenLayer, GatedMix, Residual, SequenceLayer, State
+from s4speech.config.lm import LMConfig, TransformerLMConfig
+from s4speech.layers import (
+    S4D,
+    CausalAttention,
+    Chain,
+    FeedForward,
+    FrozenLayer,
+    GatedMix,
+    Residual,
+    SequenceLayer,
+    State,
+)
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
 
 
-class S4LM(nn.Module):
-    """Embedding, n x [S4D with gated mix, feed-forward], norm, output layer; no positions."""
+def _mixer(config: LMConfig) -> SequenceLayer:
+    """What carries the past: one sublayer of a block."""
+    if isinstance(config, TransformerLMConfig):
+        return CausalAttention(config.d_model, config.n_heads, window=config.window)
+    ssm = S4D(config.d_model, config.d_state, config.init, dt_min=config.dt_min, dt_max=config.dt_max)
+    return Chain(ssm, GatedMix(config.d_model, config.dropout))
+
+
+class LanguageModel(nn.Module):
+    """Embedding, n x [S4D with gated mix or causal self-attention, feed-forward], norm, output layer; no
+    positions."""
 
     def __init__(self, config: LMConfig) -> None:
         """Raises ValueError naming the option; `vocab_size` must be set."""
@@ -27,8 +46,7 @@ class S4LM(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, d_model)
         self.layers = nn.ModuleList()
         for _ in range(config.n_layers):
-            ssm = S4D(d_model, config.d_state, config.init, dt_min=config.dt_min, dt_max=config.dt_max)
-            self.layers.append(Residual(Chain(ssm, GatedMix(d_model, dropout)), dropout=dropout))
+            self.layers.append(Residual(_mixer(config), dropout=dropout))
             self.layers.append(Residual(FeedForward(d_model, config.d_ff, dropout), dropout=dropout))
         self.norm = nn.LayerNorm(d_model)
         self.output = nn.Linear(d_model, config.vocab_size)
@@ -49,7 +67,7 @@ class S4LM(nn.Module):
 class FrozenLM:
     """A language model with its constants computed once: a `Scorer` of the searches."""
 
-    def __init__(self, model: S4LM) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self.vocab_size = model.vocab_size
         self.embedding, self.norm = frozen_copy(model.embedding), frozen_copy(model.norm)
         self.output = frozen_copy(model.output)
@@ -94,7 +112,7 @@ class LMPackageConfig(StrictModel):
 def save_lm(
     folder: Path,
     config: LMPackageConfig,
-    model: S4LM,
+    model: LanguageModel,
     tokenizer_model: Path,
     card: str,
     *,
@@ -114,7 +132,7 @@ def save_lm(
     (folder / "README.md").write_text(card, "utf-8")
 
 
-def load_lm(folder: str | Path) -> tuple[S4LM, LMPackageConfig]:
+def load_lm(folder: str | Path) -> tuple[LanguageModel, LMPackageConfig]:
     """A language model in eval mode, and its config; its tokens are those of the tokenizer.model beside it.
 
     Raises InputError naming the file: missing, of another model, damaged, or not what its name says.
@@ -125,11 +143,11 @@ def load_lm(folder: str | Path) -> tuple[S4LM, LMPackageConfig]:
     return build_lm(config.model, folder / "config.yaml", folder / "model.safetensors"), config
 
 
-def build_lm(config: LMConfig, path: Path, weights: Path) -> S4LM:
+def build_lm(config: LMConfig, path: Path, weights: Path) -> LanguageModel:
     """The language model of a config in the file `path`, in eval mode, with weights from a file.
 
     Raises InputError naming the file.
     """
-    model = build_checked(lambda: S4LM(config), path)
+    model = build_checked(lambda: LanguageModel(config), path)
     model.load_state_dict(load_tensors(weights, model.state_dict()))
     return model.eval().requires_grad_(False)

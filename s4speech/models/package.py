@@ -20,7 +20,7 @@ from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
 from s4speech.models.directory import check_directory
-from s4speech.models.lm import S4LM, build_lm
+from s4speech.models.lm import LanguageModel, build_lm
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
 from s4speech.text.tokenizer import Tokenizer
 
@@ -56,7 +56,7 @@ class ASRPackage:
     model: ASRModel
     tokenizer: Tokenizer
     config: ASRPackageConfig
-    lm: S4LM | None = None
+    lm: LanguageModel | None = None
 
     @property
     def frame_shift_s(self) -> float:
@@ -71,7 +71,7 @@ def save_asr(
     tokenizer_model: Path,
     card: str,
     *,
-    lm: S4LM | None = None,
+    lm: LanguageModel | None = None,
     half: bool = False,
 ) -> None:
     """Write a model directory into an existing, empty folder.

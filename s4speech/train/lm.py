@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from s4speech.config.lm import LMTrainConfig
-from s4speech.models.lm import S4LM
+from s4speech.models.lm import LanguageModel
 from s4speech.train.trainer import Task, run_trainer
 
 
@@ -16,7 +16,7 @@ class LMTask(Task):
 
     config: LMTrainConfig
 
-    def __init__(self, model: S4LM, config: LMTrainConfig) -> None:
+    def __init__(self, model: LanguageModel, config: LMTrainConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
 

@@ -25,7 +25,7 @@ from s4speech.config.files import merge, read_yaml
 from s4speech.config.tts import AutoregressiveConfig
 from s4speech.models.asr.build import build_asr
 from s4speech.models.classify import build_classifier
-from s4speech.models.lm import S4LM
+from s4speech.models.lm import LanguageModel
 from s4speech.models.tts.aligner import Aligner
 from s4speech.models.tts.autoregressive import AutoregressiveModel
 from s4speech.models.tts.parallel import ParallelModel
@@ -103,7 +103,9 @@ def parameters(path: Path) -> int:
         case TTSRecipe():
             model = voice(config)
         case LMRecipe():
-            model = S4LM(config.model.model_copy(update={"vocab_size": 256}))  # its tokenizer is not shipped
+            model = LanguageModel(
+                config.model.model_copy(update={"vocab_size": 256})
+            )  # its tokenizer is not shipped
     return sum(p.numel() for p in model.parameters())
 
 

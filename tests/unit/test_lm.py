@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from recipes.lm.evaluation import _batches, row_nats
-from s4speech.config.lm import LMConfig
+from s4speech.config.lm import LMConfig, S4LMConfig, TransformerLMConfig
 from s4speech.data.text import RowSampler, TextRows, pack_rows, read_sentences, read_text, train_loader
 from s4speech.layers import cat_rows, select_rows
-from s4speech.models.lm import S4LM, LMPackageConfig, load_lm, save_lm
+from s4speech.models.lm import LanguageModel, LMPackageConfig, load_lm, save_lm
 from s4speech.text.tokenizer import EOS, SOS, Tokenizer
 from tests.conftest import message
 
-CONFIG = LMConfig(d_model=16, n_layers=2, d_ff=24, d_state=8, vocab_size=11)
+CONFIG = S4LMConfig(d_model=16, n_layers=2, d_ff=24, d_state=8, vocab_size=11)
 WORDS = ("ab", "ba", "abba")
 
 
 @pytest.fixture(scope="module")
-def model() -> S4LM:
+def model() -> LanguageModel:
     torch.manual_seed(0)
-    return S4LM(CONFIG).eval()
+    return LanguageModel(CONFIG).eval()
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,22 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     )
 
 
-@pytest.mark.parametrize("init", ["legs", "real"])
-def test_forward_is_steps_is_scan(init: str) -> None:
+TRANSFORMER = TransformerLMConfig(
+    type="transformer", d_model=16, n_layers=2, n_heads=2, d_ff=24, vocab_size=11, dropout=0.2
+)
+FORMS = {
+    "legs": CONFIG.model_copy(update={"init": "legs", "dropout": 0.2}),
+    "real": CONFIG.model_copy(update={"init": "real", "dropout": 0.2}),
+    "transformer": TRANSFORMER,
+    "transformer-window": TRANSFORMER.model_copy(update={"window": 9}),
+    "transformer-all": TRANSFORMER.model_copy(update={"window": None}),
+}
+
+
+@pytest.mark.parametrize("config", FORMS.values(), ids=FORMS.keys())
+def test_forward_is_steps_is_scan(config: LMConfig) -> None:
     torch.manual_seed(1)
-    model = S4LM(CONFIG.model_copy(update={"init": init, "dropout": 0.2})).eval()
+    model = LanguageModel(config).eval()
     tokens = torch.randint(0, 11, (3, 70))
     wanted = model(tokens).log_softmax(-1)
     frozen = model.freeze()
@@ -66,8 +78,10 @@ def _leaves(state: object) -> list[torch.Tensor]:
     return [leaf for part in state for leaf in _leaves(part)]  # type: ignore[attr-defined]
 
 
-def test_rows_are_reordered_and_joined_as_a_search_does(model: S4LM) -> None:
-    frozen = model.freeze()
+@pytest.mark.parametrize("config", FORMS.values(), ids=FORMS.keys())
+def test_rows_are_reordered_and_joined_as_a_search_does(config: LMConfig) -> None:
+    torch.manual_seed(0)
+    frozen = LanguageModel(config).eval().freeze()
     tokens = torch.tensor([[SOS, 3, 4], [SOS, 5, 6]])
     log_probs, state = frozen.scan(tokens, frozen.init_state(2))
     swapped, _ = frozen.score(torch.tensor([7, 7, 7]), select_rows(state, torch.tensor([1, 0, 1])))
@@ -79,8 +93,8 @@ def test_rows_are_reordered_and_joined_as_a_search_does(model: S4LM) -> None:
     torch.testing.assert_close(after[1], log_probs[0, 0])
 
 
-def test_a_frozen_model_does_not_hear_of_later_training(model: S4LM) -> None:
-    other = S4LM(CONFIG)
+def test_a_frozen_model_does_not_hear_of_later_training(model: LanguageModel) -> None:
+    other = LanguageModel(CONFIG)
     frozen = other.freeze()
     before, _ = frozen.score(torch.tensor([SOS]), frozen.init_state(1))
     with torch.no_grad():
@@ -95,7 +109,7 @@ def test_a_frozen_model_does_not_hear_of_later_training(model: S4LM) -> None:
 
 def test_the_vocabulary_has_to_be_known() -> None:
     with pytest.raises(ValueError, match="vocab_size: got null"):
-        S4LM(LMConfig())
+        LanguageModel(S4LMConfig())
 
 
 @pytest.mark.parametrize("suffix", ["txt", "xz", "gz"])
@@ -177,7 +191,7 @@ def test_epochs_go_through_the_text_and_a_continued_one_is_the_same(tmp_path: Pa
     assert [len(batch) for batch in across] == [2, 2]
 
 
-def test_padding_and_batches_change_no_perplexity(model: S4LM) -> None:
+def test_padding_and_batches_change_no_perplexity(model: LanguageModel) -> None:
     rows = [torch.tensor([SOS, *range(3, 3 + size), EOS]) for size in (1, 7, 3, 5, 5)]
     frozen, wanted = model.freeze(), 0.0
     for row in rows:
@@ -198,7 +212,9 @@ def folder(tmp_path: Path) -> Path:
     tokenizer = Tokenizer.train(WORDS, tmp_path / "tokenizer.model", 6, "char")
     config = LMPackageConfig(model=CONFIG.model_copy(update={"vocab_size": tokenizer.vocab_size}))
     torch.manual_seed(2)
-    save_lm(folder, config, S4LM(config.model), tmp_path / "tokenizer.model", "# A card\n", half=True)
+    save_lm(
+        folder, config, LanguageModel(config.model), tmp_path / "tokenizer.model", "# A card\n", half=True
+    )
     return folder
 
 
@@ -211,7 +227,7 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     assert (config.task, config.language, config.model.vocab_size) == ("lm", "en", 6)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     torch.manual_seed(2)
-    original = S4LM(config.model).eval()
+    original = LanguageModel(config.model).eval()
     tokens = torch.tensor([[SOS, 3, 4, 5]])
     assert model(tokens).dtype == torch.float32
     torch.testing.assert_close(model(tokens), original(tokens), rtol=0.02, atol=0.02)
@@ -245,7 +261,7 @@ SPOILT: list[tuple[str, Callable[[Path], object], str]] = [
     ("weights gone", lambda f: (f / "model.safetensors").unlink(), "model.safetensors: no such file"),
     ("another tokenizer", _other_tokenizer, "tokenizer.model: 10 pieces, config.yaml says 6"),
     ("a recogniser", _config("task: lm", "task: asr"), "config.yaml: task: got 'asr' (str), wanted"),
-    ("another kind", _config("type: s4", "type: lstm"), "config.yaml: model.type: got 'lstm' (str), wanted"),
+    ("another kind", _config("type: s4", "type: lstm"), "config.yaml: model.type: got 'lstm', wanted"),
     ("state size", _config("d_state: 8", "d_state: 7"), "config.yaml: "),
     ("width", _config("d_model: 16", "d_model: 18"), "config.yaml makes it"),
     ("missing", _spoilt_weights(lambda w: w.pop("norm.bias")), "tensor norm.bias is missing"),

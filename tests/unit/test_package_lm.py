@@ -11,8 +11,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from s4speech.config.lm import LMConfig
-from s4speech.models.lm import S4LM
+from s4speech.config.lm import S4LMConfig
+from s4speech.models.lm import LanguageModel
 from s4speech.models.package import LM_FILE, ASRPackage, load_asr, save_asr
 from s4speech.streaming.recognizer import Recognizer
 from tests.conftest import message
@@ -26,9 +26,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ASRPackage, Path]
     """A package with a language model that prefers some tokens by far; and its tokenizer.model."""
     folder = tmp_path_factory.mktemp("trained")
     package = tiny_package(folder, search=SEARCH)
-    config = LMConfig(d_model=16, n_layers=1, d_ff=16, d_state=8, vocab_size=package.tokenizer.vocab_size)
+    config = S4LMConfig(d_model=16, n_layers=1, d_ff=16, d_state=8, vocab_size=package.tokenizer.vocab_size)
     torch.manual_seed(0)
-    lm = S4LM(config).eval()
+    lm = LanguageModel(config).eval()
     torch.nn.init.normal_(lm.output.weight, std=0.6)
     whole = package.config.model_copy(update={"lm": config})
     return replace(package, config=whole, lm=lm), folder / "tokenizer.model"
