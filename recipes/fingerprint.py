@@ -25,6 +25,14 @@ def config_part(config: BaseModel, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: reduce(lambda node, name: node[name], key.split("."), data) for key in keys}
 
 
+class MissingInput(InputError):
+    """An external file or directory that a stage reads is not there. path: of what is missing."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class InputFiles:
     """Digests of external files and directories, each read once a run: a corpus is 300 000 `stat` calls."""
 
@@ -34,15 +42,16 @@ class InputFiles:
     def digest(self, path: Path, stage: str) -> str:
         """By name, size in bytes and modification time; a directory by all files below it.
 
-        Raises InputError: nothing readable there, naming the stage that needs it.
+        Raises MissingInput: nothing there, naming the stage that needs it; InputError: not readable.
         """
         if path not in self._known:
             try:
                 self._known[path] = digest([str(path), sorted(_listing(path))])
             except FileNotFoundError as error:
-                raise InputError(
+                raise MissingInput(
+                    Path(error.filename),
                     f"stage {stage!r}: {error.filename} does not exist, wanted a file or directory; "
-                    "correct the path in the config, or put the data there"
+                    "correct the path in the config, or put the data there",
                 ) from None
             except OSError as error:
                 raise InputError(f"stage {stage!r}: cannot read {path} ({error}); check the path") from error

@@ -8,18 +8,19 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from recipes.fingerprint import InputFiles, config_part, digest
+from recipes.fingerprint import InputFiles, MissingInput, config_part, digest
 from recipes.records import (
     DONE,
     LOG,
@@ -97,18 +98,19 @@ def run_stages(
     """Run the stages that are not done, from `stage` to `stop_stage` (both included); return the plan.
 
     A stage whose dependencies changed starts in an empty directory; one that was interrupted keeps its files.
-    With `dry_run` the plan is printed and nothing is written.
+    With `dry_run` the plan is printed and nothing is written; external input may be missing, and is named.
     Raises InputError: an unknown stage name, missing external input, an upstream stage outside the range that
     is not done, a directory in use or not ours. Raises ValueError: `stages` itself is not in order.
     """
     console = console or Console()
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     chosen = _chosen(stages, stage, stop_stage)
-    fingerprints = _fingerprints(stages, context, chosen)
     if dry_run:
-        plan = _plan(stages, chosen, fingerprints, exp_dir)
+        missing: dict[str, Path] = {}
+        plan = _plan(stages, chosen, _fingerprints(stages, context, chosen, missing), exp_dir, missing)
         console.print(_table(plan, exp_dir))
         return plan
+    fingerprints = _fingerprints(stages, context, chosen)
     with experiment_lock(exp_dir):
         plan = _plan(stages, chosen, fingerprints, exp_dir)
         by_name = {one.name: one for one in stages}
@@ -151,8 +153,13 @@ def _chosen(stages: Sequence[Stage[C]], first: str | None, last: str | None) -> 
     return names[start : stop + 1]
 
 
-def _fingerprints(stages: Sequence[Stage[C]], context: C, chosen: Sequence[str]) -> dict[str, str]:
-    """Fingerprints of the chosen stages and of everything upstream of them."""
+def _fingerprints(
+    stages: Sequence[Stage[C]], context: C, chosen: Sequence[str], missing: dict[str, Path] | None = None
+) -> dict[str, str]:
+    """Fingerprints of the chosen stages and of everything upstream of them.
+
+    missing: filled with the first external input of each stage that is not there, which is then no error.
+    """
     wanted = set(chosen)
     for one in reversed(stages):  # needs come earlier, so one pass from the end collects all of them
         if one.name in wanted:
@@ -162,14 +169,24 @@ def _fingerprints(stages: Sequence[Stage[C]], context: C, chosen: Sequence[str])
     for one in stages:
         if one.name in wanted:
             config = one.config(context) if callable(one.config) else config_part(context.config, one.config)
-            inputs = [files.digest(path, one.name) for path in one.inputs(context)]
+            inputs: list[str] = []
+            try:
+                inputs += [files.digest(path, one.name) for path in one.inputs(context)]
+            except MissingInput as error:
+                if missing is None:
+                    raise
+                missing[one.name] = error.path
             upstream = {name: result[name] for name in one.needs}
             result[one.name] = digest([one.name, one.version, config, inputs, upstream])
     return result
 
 
 def _plan(
-    stages: Sequence[Stage[C]], chosen: Sequence[str], fingerprints: dict[str, str], exp_dir: Path
+    stages: Sequence[Stage[C]],
+    chosen: Sequence[str],
+    fingerprints: dict[str, str],
+    exp_dir: Path,
+    missing: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Planned]:
     plan: list[Planned] = []
     running: set[str] = set()
@@ -177,6 +194,8 @@ def _plan(
         if one.name not in fingerprints:
             continue
         reason = _why_run(one, fingerprints[one.name], exp_dir, running)
+        if one.name in missing:
+            reason = f"waits for {missing[one.name]}, which is not there"
         if one.name in chosen:
             plan.append(Planned(one.name, reason is not None, reason or "unchanged"))
             running.update([one.name] if reason is not None else [])

@@ -217,7 +217,7 @@ def test_another_recipe_is_compared_only_when_it_is_trained_on_the_same_frames(
 ) -> None:
     other = experiment(tmp_path, voices)
     option = f"synthesize.compare={{other: {other.config}}}"
-    code, _, errors = recipes_here(spoken.config, option, "--dry-run", recipe="tts")
+    code, _, errors = recipes_here(spoken.config, option, recipe="tts")
     assert code == 2 and "exp/train/done.json does not exist" in errors
     wider = experiment(tmp_path, voices, mel={"sample_rate": RATE})
     code, _, errors = recipes_here(

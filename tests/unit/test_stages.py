@@ -230,6 +230,22 @@ def test_dry_run_prints_the_plan_and_writes_nothing(toy: Toy) -> None:
     assert "train runs" in console.export_text()
 
 
+def test_dry_run_needs_no_external_input_and_names_what_is_missing(toy: Toy) -> None:
+    console = Console(file=io.StringIO(), width=200, record=True)
+    toy.run()
+    there, toy.corpus = toy.corpus, toy.corpus / "none"
+    before = sorted(toy.exp_dir.rglob("*"))
+    plan = run_stages(toy.stages(), toy, toy.exp_dir, dry_run=True, console=console)
+    assert all(planned.run for planned in plan)
+    assert [planned.why for planned in plan[:2]] == [
+        f"waits for {toy.corpus}, which is not there", "prepare runs",
+    ]  # fmt: skip
+    assert str(toy.corpus) in console.export_text() and sorted(toy.exp_dir.rglob("*")) == before
+    assert "does not exist" in message(toy.run)  # only a dry run does without
+    toy.corpus = there
+    assert toy.run() == []
+
+
 def test_a_result_that_took_long_is_moved_aside_and_can_come_back(toy: Toy) -> None:
     toy.run()
     first = (toy.exp_dir / "train" / "done.json").read_text()
