@@ -229,7 +229,8 @@ def _undo_length(layer: S4, length: int) -> Tensor:
         cut.mT, readout[0].unsqueeze(-1)
     )  # singular: infinite, found by the caller
     pairs = solved.squeeze(-1).unflatten(-1, (-1, 2)) / 2
-    return (pairs * torch.tensor([1.0, -1.0], dtype=pairs.dtype)).unsqueeze(0)
+    conjugated: Tensor = pairs * torch.tensor([1.0, -1.0], dtype=pairs.dtype)
+    return conjugated.unsqueeze(0)
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -283,7 +284,8 @@ def heads_of(config: Path) -> int:
     data = read_yaml(config)
     decoder = data.get("decoder_conf")
     layers = decoder.get("layer") if isinstance(decoder, dict) else None
-    names = [layer.get("_name_") if isinstance(layer, dict) else None for layer in layers or []]
+    layers = [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+    names = [layer.get("_name_") for layer in layers]
     if data.get("decoder") != "s4" or not isinstance(decoder, dict) or names != list(SILENT_LAYER):
         raise InputError(f"{config}: decoder {data.get('decoder')} of {names}, wanted s4 of [s4, mha, ff]")
     for where, found, wanted in (
