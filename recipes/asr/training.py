@@ -12,6 +12,7 @@ from recipes.asr.plots import LEARNING_CURVES, plot_attention
 from recipes.plots import plot_learning_curves
 from s4speech.config.train import InitConfig, TrainConfig
 from s4speech.data.asr import ASRDataset, make_loader
+from s4speech.data.cut_augment import CutAugmenter
 from s4speech.data.sampler import EpochSampler, training_epochs
 from s4speech.errors import InputError
 from s4speech.models.asr.encoder import parameter_count
@@ -36,7 +37,12 @@ def train(context: ASRContext, folder: Path) -> None:
     encode = context.tokenizer.encode
     choose = training_epochs(context.cuts("train"), config.speeds, config.max_s, config.seed)
     planned_s = sum(cut.duration for epoch in range(config.total_epochs) for cut in choose(epoch))
-    sampler = EpochSampler(choose, max_duration_s=config.max_duration_s, shuffle=True, seed=config.seed)
+    augment = None
+    if config.augment is not None:
+        augment = CutAugmenter(config.augment, model.features.sample_rate, config.seed)
+    sampler = EpochSampler(
+        choose, max_duration_s=config.max_duration_s, shuffle=True, seed=config.seed, change=augment
+    )
     loader = make_loader(ASRDataset(model.features, encode, config.cache_gib), sampler, config.workers)
     valid_cuts = context.cuts("valid")
     valid = make_loader(

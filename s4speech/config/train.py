@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from s4speech.config.asr import NotNegative, NotNegativeFloat, Positive, PositiveFloat
+from s4speech.config.augment import AugmentConfig
 from s4speech.config.base import StrictModel
 
 Part = Literal["encoder", "ctc", "decoder"]
@@ -73,6 +74,7 @@ class TrainConfig(TrainerConfig):
     join: from epoch join_after (from 0) on, rows of a batch are joined to recordings of 1 to `join`
     utterances, drawn for each batch: a streaming model hears what follows an utterance.
     init: weights to start from (null: fresh ones). freeze: parts of the model that are not trained.
+    augment: random changes of the waveforms (null: none).
     keep: these checkpoints, best by `monitor`, are averaged at the end. cache_gib: memory for features
     computed once, of a training without workers.
     """
@@ -85,6 +87,7 @@ class TrainConfig(TrainerConfig):
     join_after: NotNegative = 0
     max_duration_s: PositiveFloat = 400.0
     speeds: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)] = [0.9, 1.0, 1.1]
+    augment: AugmentConfig | None = None
     cache_gib: NotNegativeFloat = 0.0
     monitor: Literal["valid/accuracy", "valid/wer"] = "valid/accuracy"
 
@@ -101,6 +104,10 @@ class TrainConfig(TrainerConfig):
             raise ValueError(
                 f"cache_gib: got {self.cache_gib} with workers {self.workers}, which would each fill a "
                 "cache and lose it at every epoch; set workers to 0, or cache_gib to 0"
+            )
+        if self.cache_gib and self.augment is not None:
+            raise ValueError(
+                f"cache_gib: got {self.cache_gib} with augment, which changes the audio in every epoch; set it to 0"
             )
         return self
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lhotse import CutSet
+from lhotse.cut import Cut
 from lhotse.dataset import DynamicBucketingSampler
 
 from s4speech.errors import InputError
@@ -18,13 +19,21 @@ class EpochSampler:
 
     choose: epoch -> the cuts of that epoch. Cuts, batches and their order depend on the seed and the epoch
     alone, and the place within an epoch can be saved and restored. Lightning calls `set_epoch`.
-    max_duration_s: seconds of audio a batch, padding included.
+    max_duration_s: seconds of audio a batch, padding included. change: (cut, epoch) -> the cut as it is heard in
+    that epoch, such as a `CutAugmenter`.
     """
 
     def __init__(
-        self, choose: EpochCuts, *, max_duration_s: float, shuffle: bool, seed: int = 0, buckets: int = 20
+        self,
+        choose: EpochCuts,
+        *,
+        max_duration_s: float,
+        shuffle: bool,
+        seed: int = 0,
+        buckets: int = 20,
+        change: Callable[[Cut, int], Cut] | None = None,
     ) -> None:
-        self._choose, self._max_duration_s = choose, max_duration_s
+        self._choose, self._max_duration_s, self._change = choose, max_duration_s, change
         self._shuffle, self._seed, self._buckets = shuffle, seed, buckets
         self._epoch = 0
         self._inner = self._make()
@@ -36,7 +45,10 @@ class EpochSampler:
             self._inner = self._make()
 
     def __iter__(self) -> Iterator[CutSet]:
-        return iter(self._inner)
+        for cuts in self._inner:
+            if self._change is not None:
+                cuts = CutSet.from_cuts(self._change(cut, self._epoch) for cut in cuts)
+            yield cuts
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch and place within it."""
