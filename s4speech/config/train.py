@@ -107,7 +107,8 @@ class TrainConfig(TrainerConfig):
             )
         if self.cache_gib and self.augment is not None:
             raise ValueError(
-                f"cache_gib: got {self.cache_gib} with augment, which changes the audio in every epoch; set it to 0"
+                f"cache_gib: got {self.cache_gib} with augment, which changes the audio in every epoch; "
+                "set it to 0"
             )
         return self
 

@@ -1,6 +1,6 @@
 """Random changes of utterances, as lhotse cuts: rooms, noise, volume, codecs.
 
-Only the description changes here, which costs little; lhotse applies it when the audio is read, in the workers.
+Only the description changes here, which costs little; lhotse applies it when the audio is read, in a worker.
 """
 
 import random

@@ -19,8 +19,8 @@ class EpochSampler:
 
     choose: epoch -> the cuts of that epoch. Cuts, batches and their order depend on the seed and the epoch
     alone, and the place within an epoch can be saved and restored. Lightning calls `set_epoch`.
-    max_duration_s: seconds of audio a batch, padding included. change: (cut, epoch) -> the cut as it is heard in
-    that epoch, such as a `CutAugmenter`.
+    max_duration_s: seconds of audio a batch, padding included. change: (cut, epoch) -> the cut as it is
+    heard in that epoch, such as a `CutAugmenter`.
     """
 
     def __init__(
