@@ -4,8 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from s4speech.data.corpora import raise_problems
 from s4speech.data.doctor import Finding
+from s4speech.data.problems import raise_problems
 
 FINDINGS = "findings.csv"
 

@@ -11,7 +11,7 @@ from recipes.tts.context import TTSContext
 from recipes.tts.data import PARTS
 from recipes.tts.loaders import planned_s, speech_loader, utterances
 from recipes.tts.plots import plot_alignment
-from s4speech.data.corpora import raise_problems
+from s4speech.data.problems import raise_problems
 from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.tts.aligner import Aligner, best_path
 from s4speech.text.phonemes import BEGIN, END, PAUSES

@@ -7,6 +7,7 @@ import contextlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -14,6 +15,8 @@ from lhotse import CutSet
 from lhotse.audio.utils import AudioLoadingError
 from lhotse.recipes import prepare_librispeech, prepare_ljspeech
 
+from s4speech.data.csj import csj_paths, read_csj
+from s4speech.data.problems import raise_problems
 from s4speech.errors import InputError
 
 Parts = Sequence[str]
@@ -179,14 +182,9 @@ def _unreadable(part: Path) -> list[str]:
     return problems
 
 
-def raise_problems(problems: Sequence[str], next_step: str) -> None:
-    """One InputError for a list of problems: the first in full, the others counted."""
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InputError(f"{problems[0]}{more}; {next_step}")
-
-
 CORPORA: dict[str, Corpus] = {
     "librispeech": Corpus(read_librispeech, _part_folders),
     "ljspeech": Corpus(read_ljspeech),
+    "csj": Corpus(read_csj, csj_paths),
+    "csj-fluent": Corpus(partial(read_csj, fluent=True), csj_paths),
 }

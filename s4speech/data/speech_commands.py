@@ -18,7 +18,7 @@ import torch
 from s4speech.audio.io import Samples, audio_info, prepare_samples, read_audio
 from s4speech.data.augment import Augmentation, Augmenter, to_float, to_int16
 from s4speech.data.classify import Example, SequenceDataset, TaskData
-from s4speech.data.corpora import raise_problems
+from s4speech.data.problems import raise_problems
 from s4speech.errors import InputError
 
 SAMPLE_RATE_HZ = 16000

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
+from unicodedata import east_asian_width
 
 import sentencepiece
 
@@ -69,22 +70,27 @@ class Tokenizer:
         cls,
         texts: Iterable[str],
         model_path: str | Path,
-        vocab_size: int,
+        vocab_size: int | None,
         model_type: ModelType = "bpe",
     ) -> "Tokenizer":
         """Learn ``vocab_size`` pieces (the three special ones included) and write them to ``model_path``.
 
-        The same texts give the same file, byte for byte.
+        None, for characters only: as many as the texts have. Japanese and Chinese texts without any space get
+        no piece for the start of a word. The same texts give the same file, byte for byte.
 
         Raises InputError: no text, or a vocabulary that this text cannot fill or fit (names the limit).
         """
+        if vocab_size is None and model_type != "char":
+            raise InputError(f"tokenizer.vocab_size: got null for a {model_type} model, wanted a number")
         written = io.BytesIO()
+        texts = list(texts)
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(texts),
                 model_writer=written,
                 # A char model has the text's characters; asked for fewer, it drops some without a word.
                 vocab_size=_CHARACTERS if model_type == "char" else vocab_size,
+                add_dummy_prefix=not _without_spaces(texts),
                 model_type=model_type,
                 pad_id=BLANK,
                 pad_piece=_SPECIAL[BLANK],
@@ -104,7 +110,7 @@ class Tokenizer:
         except RuntimeError as error:
             raise InputError(_training_error(str(error), vocab_size, model_type)) from error
         tokenizer = cls(written.getvalue(), str(model_path))
-        if tokenizer.vocab_size != vocab_size:
+        if vocab_size is not None and tokenizer.vocab_size != vocab_size:
             raise InputError(
                 f"tokenizer.vocab_size: got {vocab_size}, but a {model_type} model of this text has"
                 f" {tokenizer.vocab_size} pieces; set it to {tokenizer.vocab_size}"
@@ -147,7 +153,14 @@ class Tokenizer:
         return [(text, where) for text, where in groups if text]
 
 
-def _training_error(message: str, vocab_size: int, model_type: str) -> str:
+def _without_spaces(texts: Sequence[str]) -> bool:
+    """No text has a space, and some have characters of a script that is written without."""
+    return not any(" " in text.strip() for text in texts) and any(
+        east_asian_width(character) in "WF" for text in texts for character in text[:1]
+    )
+
+
+def _training_error(message: str, vocab_size: int | None, model_type: str) -> str:
     """Say in our words what sentencepiece says with a source line."""
     what = f"tokenizer.vocab_size: got {vocab_size} for a {model_type} model"
     if found := re.search(r"value <= (\d+)", message):

@@ -6,7 +6,8 @@ import pytest
 import soundfile
 from lhotse import CutSet
 
-from s4speech.data.corpora import CORPORA, Corpus, check_librispeech, find_corpus, raise_problems, read_corpus
+from s4speech.data.corpora import CORPORA, Corpus, check_librispeech, find_corpus, read_corpus
+from s4speech.data.problems import raise_problems
 from tests.conftest import message
 from tests.e2e.corpus import PARTS, UTTERANCES, make_corpus
 

@@ -104,6 +104,27 @@ def test_a_character_vocabulary_has_one_size(tmp_path, size):
     assert not (tmp_path / "m").exists()
 
 
+JAPANESE = ["えーとここから先は三つの話です", "ＣＤの音を聞いたあー人", "二〇〇一年に行った", "えーと"]
+
+
+def test_japanese_characters(tmp_path):
+    tokenizer = Tokenizer.train(JAPANESE, tmp_path / "m", None, "char")
+    assert sorted(tokenizer.pieces[3:]) == sorted(set("".join(JAPANESE)))  # and none for a space
+    for text in [*JAPANESE, "年の人から", "あ"]:
+        ids = tokenizer.encode(text)
+        assert len(ids) == len(text)
+        assert tokenizer.decode(ids) == text
+    assert tokenizer.decode(tokenizer.encode("人龍年")) == "人\u2047年"
+    with pytest.raises(InputError, match=r"got null for a bpe model"):
+        Tokenizer.train(JAPANESE, tmp_path / "n", None, "bpe")
+
+
+def test_japanese_with_spaces_keeps_them(tmp_path):
+    texts = ["えーと ここ から", "三つ の 話"]
+    tokenizer = Tokenizer.train(texts, tmp_path / "m", None, "char")
+    assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == texts
+
+
 @pytest.mark.parametrize("texts", [[], [""]])
 def test_no_text(tmp_path, texts):
     with pytest.raises(InputError, match="training text is empty"):
