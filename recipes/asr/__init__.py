@@ -13,6 +13,7 @@ from recipes.asr.context import ASRContext
 from recipes.asr.data import doctor, prepare, stats, tokenizer
 from recipes.asr.evaluation import decode, package, score
 from recipes.asr.training import average, train
+from recipes.download import provide_corpora
 from recipes.fingerprint import config_part
 from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
@@ -122,6 +123,9 @@ def main(
     command = shlex.join(["python", "-m", "recipes", "asr", str(config_path), *overrides])
     context = ASRContext(config, Console(), command)
     context.check_model()
+    corpus = config.corpus
+    parts = [*corpus.train, *corpus.valid, *corpus.test]
+    provide_corpora(context, [(corpus.name, corpus.root, parts)], dry_run)
     stages = STREAMING_STAGES if config.streams else STAGES
     run_stages(stages, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0

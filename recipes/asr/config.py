@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from recipes.context import Device, RecipeConfig
+from recipes.context import Device
+from recipes.download import DownloadingConfig
 from s4speech.config.asr import ASRConfig, Positive, PositiveFloat, StreamingEncoderConfig
 from s4speech.config.base import StrictModel
 from s4speech.config.streaming import DEFAULT_ENDPOINTS, EndpointRule, SearchOptions
@@ -122,7 +123,7 @@ class PackageConfig(StrictModel):
     half: bool = False
 
 
-class ASRRecipe(RecipeConfig):
+class ASRRecipe(DownloadingConfig):
     """A whole recipe."""
 
     corpus: CorpusConfig

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from recipes.download import provide
 from recipes.fingerprint import config_part
 from recipes.lm.config import LMRecipe
 from recipes.lm.context import LMContext
@@ -15,6 +16,7 @@ from recipes.lm.evaluation import evaluate, evaluate_files, package
 from recipes.lm.training import train
 from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
+from s4speech.data.archives import wanted_of_text
 
 
 def _training(context: LMContext) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def main(
     command = shlex.join(["python", "-m", "recipes", "lm", str(config_path), *overrides])
     context = LMContext(config, Console(), command)
     context.check_model()
+    provide(context, *wanted_of_text(Path(config.text.path)), dry_run)
     run_stages(STAGES, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 

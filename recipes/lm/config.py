@@ -3,7 +3,8 @@
 from pydantic import model_validator
 
 from recipes.asr.config import PackageConfig
-from recipes.context import Device, RecipeConfig
+from recipes.context import Device
+from recipes.download import DownloadingConfig
 from s4speech.config.asr import Positive
 from s4speech.config.base import StrictModel
 from s4speech.config.lm import LMConfig, LMTrainConfig, S4LMConfig, TextConfig
@@ -22,7 +23,7 @@ class EvaluateConfig(StrictModel):
     device: Device = "auto"
 
 
-class LMRecipe(RecipeConfig):
+class LMRecipe(DownloadingConfig):
     """A whole recipe. tokenizer: tokenizer.model of the recogniser that the language model is for."""
 
     tokenizer: str

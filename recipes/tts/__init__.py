@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from recipes.download import provide_corpora
 from recipes.fingerprint import config_part
 from recipes.stage import Stage, run_stages
 from recipes.tts.alignment import align
@@ -146,6 +147,8 @@ def main(
     config = load_config(TTSRecipe, config_path, overrides)
     command = shlex.join(["python", "-m", "recipes", recipe, str(config_path), *overrides])
     context = TTSContext(config, Console(), command)
+    voices = [(voice.corpus, voice.root, ["all"]) for voice in config.corpus.voices]
+    provide_corpora(context, voices, dry_run)
     run_stages(stages, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 

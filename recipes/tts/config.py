@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from recipes.context import RecipeConfig
+from recipes.download import DownloadingConfig
 from s4speech.config.asr import NotNegative, NotNegativeFloat, Positive, PositiveFloat
 from s4speech.config.base import StrictModel
 from s4speech.config.tts import (
@@ -104,7 +104,7 @@ class PackageConfig(StrictModel):
     samples: NotNegative = 4
 
 
-class TTSRecipe(RecipeConfig):
+class TTSRecipe(DownloadingConfig):
     """A whole recipe. adversarial: in place of `finetune`, to tune the vocoder against discriminators."""
 
     corpus: SpeechCorpusConfig
