@@ -20,8 +20,12 @@ from s4speech.layers import (
     SequenceLayer,
     State,
 )
+from s4speech.errors import InputError
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
+from s4speech.search.hypothesis import Scorer
+from s4speech.search.ngram import NgramLM
+from s4speech.text.tokenizer import Tokenizer
 
 
 def _mixer(config: LMConfig) -> SequenceLayer:
@@ -141,6 +145,26 @@ def load_lm(folder: str | Path) -> tuple[LanguageModel, LMPackageConfig]:
     config = load_config(LMPackageConfig, folder / "config.yaml")
     load_tokenizer(folder, config.model.vocab_size)
     return build_lm(config.model, folder / "config.yaml", folder / "model.safetensors"), config
+
+
+def load_scorer(path: str | Path, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> Scorer:
+    """A language model over the tokens of `tokenizer`, for shallow fusion in any search.
+
+    path: a model directory of a language model, or an n-gram file over the tokens.
+
+    Raises InputError naming the file: missing, damaged, or over the tokens of another tokenizer.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return NgramLM(path, tokenizer)
+    own = Tokenizer.load(path / "tokenizer.model")
+    if own.pieces != tokenizer.pieces:
+        raise InputError(
+            f"language model {path}: its {own.vocab_size} tokens are not the {tokenizer.vocab_size} of the"
+            " recogniser; train it with the recogniser's tokenizer.model"
+        )
+    model, _ = load_lm(path)
+    return model.to(device).freeze()
 
 
 def build_lm(config: LMConfig, path: Path, weights: Path) -> LanguageModel:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import ASRModel
-from s4speech.search import Hypothesis, ctc_greedy, ctc_prefix_beam, joint_beam_search
+from s4speech.search import Hypothesis, Scorer, ctc_greedy, ctc_prefix_beam, joint_beam_search
 from s4speech.text.tokenizer import EOS, SOS
 
 Method = Literal["ctc_greedy", "ctc_prefix_beam", "joint"]
@@ -30,9 +30,20 @@ def hear(model: ASRModel, features: Tensor, lengths: Tensor) -> Heard:
 
 @torch.inference_mode()
 def search(
-    method: Method, decoder: FrozenDecoder, heard: Heard, *, beam: int, ctc_weight: float, nbest: int = 1
+    method: Method,
+    decoder: FrozenDecoder,
+    heard: Heard,
+    *,
+    beam: int,
+    ctc_weight: float,
+    nbest: int = 1,
+    lm: tuple[Scorer, float] | None = None,
+    length_bonus: float = 0.0,
 ) -> list[list[Hypothesis]]:
-    """Up to nbest hypotheses an utterance, best first; ctc_greedy has one, and only joint reads ctc_weight.
+    """Up to nbest hypotheses an utterance, best first; ctc_greedy has one.
+
+    Only joint reads ctc_weight, lm (a language model and its weight) and length_bonus: see
+    `joint_beam_search`.
 
     Raises ValueError: an option out of range, or a score that is NaN.
     """
@@ -50,4 +61,6 @@ def search(
         beam=beam,
         ctc_weight=ctc_weight,
         nbest=nbest,
+        lm=lm,
+        length_bonus=length_bonus,
     )
