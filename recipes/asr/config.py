@@ -13,6 +13,7 @@ from s4speech.config.train import TrainConfig
 from s4speech.models.asr.recognize import Method
 from s4speech.models.package import DecodeConfig
 
+Unit = Literal["word", "char"]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file, too
 Parts = Annotated[list[Name], Field(min_length=1)]
 CONTEXT_FRAMES = 7  # that the encoder's subsampling needs for its first output
@@ -34,10 +35,16 @@ class CorpusConfig(StrictModel):
 
 
 class TokenizerConfig(StrictModel):
-    """Sentencepiece model, trained on the training transcripts."""
+    """Sentencepiece model, trained on the training transcripts. vocab_size: null, of char: as they have."""
 
     type: Literal["bpe", "unigram", "char"] = "bpe"
-    vocab_size: Positive = 5000
+    vocab_size: Positive | None = 5000
+
+    @model_validator(mode="after")
+    def _known_size(self) -> "TokenizerConfig":
+        if self.vocab_size is None and self.type != "char":
+            raise ValueError(f"vocab_size: got null with type {self.type}, wanted a number")
+        return self
 
 
 class DecodeStageConfig(DecodeConfig):
@@ -103,10 +110,16 @@ class StreamingStageConfig(StrictModel):
 
 
 class DoctorConfig(StrictModel):
-    """alphabet: characters that transcripts are made of. min_s: shortest utterance in seconds."""
+    """alphabet: characters that transcripts are made of; null: any. min_s: shortest utterance in seconds."""
 
-    alphabet: Annotated[str, Field(min_length=1)] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
+    alphabet: Annotated[str, Field(min_length=1)] | None = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
     min_s: PositiveFloat = 0.2
+
+
+class ScoreConfig(StrictModel):
+    """unit: what the main error rate counts; char where words have no spaces between them, as in Japanese."""
+
+    unit: Unit = "word"
 
 
 class PackageConfig(StrictModel):
@@ -133,6 +146,7 @@ class ASRRecipe(DownloadingConfig):
     train: TrainConfig = TrainConfig()
     decode: DecodeStageConfig = DecodeStageConfig()
     streaming: StreamingStageConfig = StreamingStageConfig()
+    score: ScoreConfig = ScoreConfig()
     package: PackageConfig
 
     @property

@@ -17,6 +17,7 @@ from s4speech.models.loading import BUILD_ERRORS, first_line
 from s4speech.text.tokenizer import Tokenizer
 
 FULL = "full"  # the chunk that is the whole utterance
+MANY = 3500  # tokens, before it is known how many the transcripts have: as Japanese ones
 
 
 class ASRContext(RecipeContext[ASRRecipe]):
@@ -44,7 +45,7 @@ class ASRContext(RecipeContext[ASRRecipe]):
     def check_model(self) -> None:
         """Find out before the first stage that the model cannot be built. Raises InputError."""
         with torch.random.fork_rng(devices=[]):
-            vocab_size = self.config.tokenizer.vocab_size
+            vocab_size = self.config.tokenizer.vocab_size or MANY
             _build(self.config.model.model_copy(update={"vocab_size": vocab_size}))
 
     def check_trainer(self) -> None:
