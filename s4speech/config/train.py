@@ -89,7 +89,7 @@ class TrainConfig(TrainerConfig):
     speeds: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)] = [0.9, 1.0, 1.1]
     augment: AugmentConfig | None = None
     cache_gib: NotNegativeFloat = 0.0
-    monitor: Literal["valid/accuracy", "valid/wer"] = "valid/accuracy"
+    monitor: Literal["valid/accuracy", "valid/wer", "valid/cer"] = "valid/accuracy"
 
     @field_validator("freeze")
     @classmethod
@@ -120,7 +120,7 @@ class TrainConfig(TrainerConfig):
     @property
     def mode(self) -> Literal["min", "max"]:
         """Which value of `monitor` is the best."""
-        return "min" if self.monitor == "valid/wer" else "max"
+        return "max" if self.monitor == "valid/accuracy" else "min"
 
     def max_s(self, epoch: int) -> float:
         """Longest utterance of an epoch (from 0)."""
