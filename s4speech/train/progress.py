@@ -59,7 +59,7 @@ class TrainingProgress(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if "valid/wer" in values:
-            self._valid = f" WER {100 * values['valid/wer']:.1f} %"
+            self._valid = f" WER {100 * values['valid/wer']:.1f} % CER {100 * values['valid/cer']:.1f} %"
         elif "valid/accuracy" in values:
             self._valid = f" accuracy {100 * values['valid/accuracy']:.1f} %"
         told = ", ".join(f"{k} {v:.4g}" for k, v in sorted(values.items()) if not k.startswith("train/"))
