@@ -15,6 +15,7 @@ from lhotse import CutSet
 from lhotse.audio.utils import AudioLoadingError
 from lhotse.recipes import prepare_librispeech, prepare_ljspeech
 
+from s4speech.data.an4 import read_an4
 from s4speech.data.csj import csj_paths, read_csj
 from s4speech.data.problems import raise_problems
 from s4speech.errors import InputError
@@ -185,6 +186,7 @@ def _unreadable(part: Path) -> list[str]:
 CORPORA: dict[str, Corpus] = {
     "librispeech": Corpus(read_librispeech, _part_folders),
     "ljspeech": Corpus(read_ljspeech),
+    "an4": Corpus(read_an4),
     "csj": Corpus(read_csj, csj_paths),
     "csj-fluent": Corpus(partial(read_csj, fluent=True), csj_paths),
 }
