@@ -2,21 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from torch import Tensor
 
 from recipes.asr.calibration import Bins
+from recipes.asr.config import Unit
 from recipes.plots import Panels
 from s4speech.models.asr.model import ASRModel
 from s4speech.text.tokenizer import SOS
 
-LEARNING_CURVES: Panels = {
-    "loss a token": ("train/ctc", "train/attention", "valid/ctc", "valid/attention"),
-    "token accuracy (teacher forced)": ("train/accuracy", "valid/accuracy"),
-    "greedy CTC error rate, validation": ("valid/wer", "valid/cer"),
-}
+EAST_ASIAN_FONTS = ("Noto Sans CJK JP", "IPAexGothic", "Hiragino Sans", "Yu Gothic")
+
+
+def learning_curves(unit: Unit) -> Panels:
+    """Of a training whose errors are counted in words, or in characters alone."""
+    rates = ("valid/wer", "valid/cer") if unit == "word" else ("valid/cer",)
+    return {
+        "loss a token": ("train/ctc", "train/attention", "valid/ctc", "valid/attention"),
+        "token accuracy (teacher forced)": ("train/accuracy", "valid/accuracy"),
+        "greedy CTC error rate, validation": rates,
+    }
 
 
 def plot_attention(
@@ -31,13 +40,24 @@ def plot_attention(
     panels = figure.subplots(len(layers) + 1, 1)
     panels[0].imshow(mel[0].T, origin="lower", aspect="auto", cmap="magma")
     panels[0].set(title=f"{title}: log-mel, cross-attention by layer", ylabel="mel band")
-    labels = ["<sos>", *pieces]
+    labels, font = _labels(["<sos>", *pieces])
     for number, (panel, layer) in enumerate(zip(panels[1:], layers, strict=True), 1):
         panel.imshow(layer, aspect="auto", cmap="viridis", interpolation="nearest")
         panel.set(ylabel=f"layer {number}: token")
-        panel.set_yticks(range(len(labels)), labels, fontsize=4)
+        panel.set_yticks(range(len(labels)), labels, fontsize=4, fontfamily=font)
     panels[-1].set_xlabel(f"encoder frame of {1000 * model.frame_shift_s:.0f} ms")
     figure.savefig(target, dpi=120)
+
+
+def _labels(pieces: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Pieces and the fonts to write them in; in code points where no font here has the characters."""
+    usual = ["DejaVu Sans"]  # matplotlib's own
+    if not any(east_asian_width(character) in "WF" for piece in pieces for character in piece):
+        return list(pieces), usual
+    fonts = [name for name in EAST_ASIAN_FONTS if name in {font.name for font in fontManager.ttflist}]
+    if fonts:
+        return list(pieces), usual + fonts
+    return [piece if piece.isascii() else " ".join(f"{ord(c):X}" for c in piece) for piece in pieces], usual
 
 
 def plot_reliability(curves: Mapping[str, Bins], title: str, target: Path) -> None:
