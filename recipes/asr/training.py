@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from recipes.asr.context import ASRContext
-from recipes.asr.plots import LEARNING_CURVES, plot_attention
+from recipes.asr.plots import learning_curves, plot_attention
 from recipes.plots import plot_learning_curves
 from s4speech.config.train import InitConfig, TrainConfig
 from s4speech.data.asr import ASRDataset, make_loader
@@ -52,7 +52,8 @@ def train(context: ASRContext, folder: Path) -> None:
     )
     task = ASRTask(model, config, context.config.model.specaugment, planned_s, context.tokenizer.decode)
     fit(task, loader, valid, folder, progress=context.console.is_terminal)
-    plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png", LEARNING_CURVES)
+    panels = learning_curves(context.config.score.unit)
+    plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png", panels)
 
 
 def average(context: ASRContext, folder: Path) -> None:
