@@ -11,6 +11,8 @@ import typer
 
 from s4speech import __version__
 from s4speech.cli.bench import bench
+from s4speech.cli.convert import convert
+from s4speech.cli.doctor import doctor
 from s4speech.cli.models import models
 from s4speech.cli.score import score
 from s4speech.cli.synthesize import synthesize
@@ -31,6 +33,8 @@ app.command()(transcribe)
 app.command()(synthesize)
 app.command()(models)
 app.command()(score)
+app.command()(doctor)
+app.command()(convert)
 app.add_typer(bench, name="bench")
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -50,3 +50,24 @@ def progress(name: str) -> Iterator["Progress | None"]:
 def _clock(seconds: float) -> str:
     minutes, whole = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{whole:02d}"
+
+
+@contextmanager
+def counter(name: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Show a bar of things done, of `total`; what is given is told how many more are."""
+    if not sys.stderr.isatty():
+        yield lambda more: None
+        return
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn(name),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda more: bar.advance(task, more)
