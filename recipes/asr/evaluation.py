@@ -20,9 +20,10 @@ from recipes.context import commit
 from s4speech.config.streaming import StreamingConfig
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
-from s4speech.metrics.alignment import listing, write_trn
+from s4speech.metrics.alignment import listing
 from s4speech.metrics.error_rate import score as error_report
 from s4speech.metrics.report import format_report, report_as_dict
+from s4speech.metrics.trn import write_trn
 from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import ASRModel
 from s4speech.models.asr.recognize import Method, hear, search

@@ -15,10 +15,11 @@ from recipes.asr.plots import plot_streaming
 from recipes.asr.streaming import CTC, FUSED, ONE_PASS, RESCORED, methods, streaming_config
 from s4speech.config.streaming import Calibration
 from s4speech.files import write_by_rename
-from s4speech.metrics.alignment import listing, write_trn
+from s4speech.metrics.alignment import listing
 from s4speech.metrics.error_rate import ErrorReport
 from s4speech.metrics.error_rate import score as error_report
 from s4speech.metrics.report import format_report, report_as_dict
+from s4speech.metrics.trn import write_trn
 
 LABELS = {CTC: "CTC", ONE_PASS: "+ decoder, one pass", RESCORED: "+ rescoring", FUSED: "+ LM"}
 Rows = list[dict[str, Any]]

@@ -9,7 +9,8 @@ from rich.table import Table
 from recipes.tts.context import TTSContext
 from recipes.tts.page import Page, SpokenText, Take, write_page
 from recipes.tts.synthesis import REAL, SYNTHESISED, HeldOut, systems
-from s4speech.metrics.error_rate import ErrorReport, matched_pairs
+from s4speech.metrics.error_rate import ErrorReport
+from s4speech.metrics.significance import matched_pairs
 
 # Of one text by one system: heard, opinion, distance and problem, each None where it is not known.
 Row = dict[str, Any]
@@ -51,7 +52,7 @@ def notes(found: Mapping[str, Any], reports: Mapping[str, ErrorReport], texts: i
     judge = f"words heard by {found['judge']}" if found["judge"] else "no judge listened"
     lines = [f"{texts} held-out texts, one recording each; {judge}; {LEGEND}"]
     if reports and texts > 1:
-        pairs = matched_pairs(reports[SYNTHESISED], reports[REAL])
+        pairs = matched_pairs(reports[SYNTHESISED].alignments, reports[REAL].alignments)
         lines.append(
             "WER of the synthesised speech minus that of the recordings: "
             f"{100 * pairs.difference:+.1f} points (matched pairs, p = {pairs.p:.2g})"

@@ -1,20 +1,14 @@
-"""Aligned word pairs, their listing, and TRN files."""
+"""Aligned pairs of words (or characters) and their listing."""
 
-import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import jiwer
 
-from s4speech.errors import InputError
-from s4speech.files import write_by_rename
-
 Mark = Literal["C", "S", "D", "I"]
 MARKS: tuple[Mark, ...] = ("C", "S", "D", "I")
-
-_TRN_LINE = re.compile(r"^(?P<words>.*)\((?P<id>[^()\s]+)\)\s*$")
 
 
 @dataclass(frozen=True)
@@ -30,6 +24,17 @@ def align(ref: str, hyp: str) -> tuple[Pair, ...]:
     """Align the words of ``hyp`` to those of ``ref`` with the fewest edits. Both may be empty."""
     output = jiwer.process_words(ref, hyp)
     return tuple(_pairs(output.references[0], output.hypotheses[0], output.alignments[0]))
+
+
+def align_characters(ref: str, hyp: str) -> tuple[Pair, ...]:
+    """Align the characters of ``hyp`` to those of ``ref``, spaces among them, with the fewest edits."""
+    output = jiwer.process_characters(ref, hyp)
+    return tuple(_pairs(output.references[0], output.hypotheses[0], output.alignments[0]))
+
+
+def forgiven(pair: Pair) -> bool:
+    """Tell whether ``pair`` is an optional word of the reference that was left out, which is no error."""
+    return pair.mark == "C" and not pair.hyp
 
 
 def _pairs(ref: Sequence[str], hyp: Sequence[str], chunks: Sequence[jiwer.AlignmentChunk]) -> Iterator[Pair]:
@@ -68,63 +73,30 @@ def listing(alignments: Mapping[str, Sequence[Pair]]) -> str:
 
 def _column(pair: Pair) -> tuple[str, str, str]:
     """Return one column of the listing, its three cells equally wide."""
-    width = max(len(pair.ref), len(pair.hyp))
+    ref, hyp = shown(pair.ref), shown(pair.hyp)
+    width = max(_width(ref), _width(hyp))
     if pair.mark == "C":
-        return pair.ref.ljust(width), pair.hyp.ljust(width), " " * width
+        return _padded(ref, width), _padded(hyp, width), " " * width
     stars = "*" * width
     return (
-        (pair.ref.upper() or stars).ljust(width),
-        (pair.hyp.upper() or stars).ljust(width),
+        _padded(ref.upper() or stars, width),
+        _padded(hyp.upper() or stars, width),
         pair.mark.ljust(width),
     )
 
 
-def read_trn(path: str | Path) -> dict[str, str]:
-    """Read a TRN file: one ``words (id)`` a line. Returns text by id, in the file's order.
-
-    Blank lines and ``;;`` comments are skipped; the words may be none (an empty hypothesis).
-
-    Raises InputError: unreadable, not UTF-8, a line without an id, or an id twice (naming file and line).
-    """
-    try:
-        content = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot read ({error.strerror}); wanted a TRN file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; wanted a TRN text file") from error
-    texts: dict[str, str] = {}
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip() or line.startswith(";;"):
-            continue
-        match = _TRN_LINE.match(line)
-        if match is None:
-            shown = line.strip()[-40:]
-            raise InputError(
-                f"{path}:{number}: no id at the end, got '{shown}'; wanted 'words (speaker-utt)'"
-            )
-        if match["id"] in texts:
-            raise InputError(f"{path}:{number}: the id '{match['id']}' came before; wanted each id once")
-        texts[match["id"]] = " ".join(match["words"].split())
-    if not texts:
-        raise InputError(f"{path}: no utterances; wanted lines of 'words (speaker-utt)'")
-    return texts
+def shown(text: str) -> str:
+    """Return a word or a character as it is shown: a space can be seen."""
+    return "\N{OPEN BOX}" if text == " " else text
 
 
-def write_trn(path: str | Path, texts: Mapping[str, str]) -> None:
-    """Write ``texts`` (text by id) as a TRN file, by rename.
-
-    Raises InputError: an id that is empty or has a space or a parenthesis, which TRN cannot hold.
-    """
-    lines = []
-    for utterance, text in texts.items():
-        if not re.fullmatch(r"[^()\s]+", utterance):
-            raise InputError(
-                f"{path}: the id '{utterance}' cannot stand in TRN; wanted no space, no parenthesis"
-            )
-        lines.append(f"{' '.join(text.split())} ({utterance})\n")
-    write_by_rename(path, "".join(lines))
+def _width(text: str) -> int:
+    """Return how many columns of a terminal ``text`` takes: two for a Chinese or Japanese character."""
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
 
 
-def speaker_of(utterance: str) -> str:
-    """Return the speaker of a TRN id: what comes before its first hyphen (all of it when it has none)."""
-    return utterance.split("-", 1)[0]
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

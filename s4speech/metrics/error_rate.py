@@ -1,16 +1,20 @@
-"""Word and character error rates, how sure they are, and whether two of them differ."""
+"""Word and character error rates, how sure they are, and where the errors are."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import jiwer
-import numpy as np
-from numpy.typing import NDArray
 
 from s4speech.errors import InputError
-from s4speech.metrics.alignment import MARKS, Pair, align
+from s4speech.metrics.alignment import MARKS, Pair, align, align_characters, forgiven
+from s4speech.metrics.interval import bootstrap_rate
+from s4speech.metrics.network import LEVENSHTEIN, SCLITE, align_network, is_marked, is_optional, parse, plain
+
+Unit = Literal["word", "char"]
+Resample = Literal["utterance", "speaker"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class Counts:
         return self.errors / self.reference
 
     @staticmethod
+    def of(pairs: Iterable[Pair]) -> "Counts":
+        """Count the marks of an alignment."""
+        marks = Counter(pair.mark for pair in pairs)
+        return Counts(*(marks[mark] for mark in MARKS))
+
+    @staticmethod
     def total(counts: Iterable["Counts"]) -> "Counts":
         """Add up ``counts``."""
         parts = list(counts)
@@ -48,25 +58,43 @@ class Counts:
 
 @dataclass(frozen=True)
 class UtteranceScore:
-    """One utterance: its edits and its alignment."""
+    """One utterance: its edits and its alignment, which is in the unit of the report."""
 
     speaker: str | None
     words: Counts
     characters: Counts
     alignment: tuple[Pair, ...]
 
+    def counts(self, unit: Unit) -> Counts:
+        """Return the edits in ``unit``."""
+        return self.words if unit == "word" else self.characters
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the utterances: of one speaker, or of about one length. Counts are in the report's unit."""
+
+    utterances: int
+    counts: Counts
+    interval: tuple[float, float]  # nan for one utterance
+
 
 @dataclass(frozen=True)
 class ErrorReport:
     """What `score` found. Rates are fractions (0.05 is 5 %); intervals are 95 %."""
 
+    unit: Unit  # what alignments, groups and confusions are in: words or characters
+    marked: bool  # references may hold alternatives, so another report may have taken others
     utterances: Mapping[str, UtteranceScore]  # by id, in the order of the references
     words: Counts
     characters: Counts  # spaces count as characters
     wer_interval: tuple[float, float]
     cer_interval: tuple[float, float]
-    speakers: Mapping[str, Counts]  # words by speaker, worst first; empty when no speakers were given
-    confusions: tuple[tuple[str, str, int], ...]  # (reference word or "", hypothesis word or "", times)
+    speakers: Mapping[str, Group]  # worst first; empty when no speakers were given
+    lengths: Mapping[str, Group]  # by the length of the reference, shortest first: "1-5", "6-10", "11-20" ...
+    confusions: tuple[
+        tuple[str, str, int], ...
+    ]  # (reference or "", hypothesis or "", times), most frequent first
 
     @property
     def wer(self) -> float:
@@ -79,14 +107,24 @@ class ErrorReport:
         return self.characters.rate
 
     @property
+    def counts(self) -> Counts:
+        """The edits in the report's unit."""
+        return self.words if self.unit == "word" else self.characters
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval of the rate in the report's unit."""
+        return self.wer_interval if self.unit == "word" else self.cer_interval
+
+    @property
     def sentences(self) -> int:
         """How many utterances were scored."""
         return len(self.utterances)
 
     @property
     def sentences_wrong(self) -> int:
-        """How many of them have at least one wrong word."""
-        return sum(one.words.errors > 0 for one in self.utterances.values())
+        """How many of them have at least one error."""
+        return sum(one.counts(self.unit).errors > 0 for one in self.utterances.values())
 
     @property
     def alignments(self) -> dict[str, tuple[Pair, ...]]:
@@ -94,90 +132,76 @@ class ErrorReport:
         return {utterance: one.alignment for utterance, one in self.utterances.items()}
 
 
-@dataclass(frozen=True)
-class MatchedPairs:
-    """Whether two systems differ on the same utterances."""
-
-    difference: float  # word error rate of a minus that of b: negative when a is better
-    z: float  # standard errors from no difference
-    p: float  # two-sided: how often chance alone would give as much
-    segments: int  # utterances compared
-
-
 def score(
     refs: Mapping[str, str],
     hyps: Mapping[str, str],
     speakers: Mapping[str, str] | None = None,
     *,
+    unit: Unit = "word",
+    sclite: bool = False,
+    marked: bool = False,
+    resample: Resample = "utterance",
     resamples: int = 1000,
     seed: int = 0,
-    most_confused: int = 20,
 ) -> ErrorReport:
     """Score hypotheses against references, both text by utterance id. Texts may be empty.
 
-    Every edit costs 1 (sclite's weights 4/3/3 differ only in which of equally many edits are shown).
-    Texts are compared as they are: normalise both sides first. Intervals: percentile bootstrap over
-    utterances, ``resamples`` of them drawn with ``seed``.
+    Every edit costs 1, so the errors are the fewest there can be. ``sclite``: a substitution costs 4, a
+    deletion or an insertion 3, as in sclite: the split of the errors, and now and then their number, is
+    sclite's. ``marked``: references may hold alternatives and optional words (`s4speech.metrics.network`);
+    characters are then counted along the alternatives that the words took. Texts are compared as they are:
+    normalise both sides first. Intervals: percentile bootstrap over utterances, or over speakers with all
+    their utterances, ``resamples`` of them drawn with ``seed``; by speaker and by length always over
+    utterances.
 
-    Raises InputError: no references, or an id on one side only (naming it).
+    Raises InputError: no references, an id on one side only, an utterance without a speaker (naming it), or
+    ``resample`` by speaker without speakers.
     """
-    _check_same_ids(refs, hyps, "hypothesis", "reference")
+    check_same_ids(refs, hyps, "hypothesis", "reference")
     if speakers is not None and (missing := [u for u in refs if u not in speakers]):
         raise InputError(
             f"utterance '{missing[0]}' has no speaker ({len(missing)} such); give each one's speaker"
         )
+    if speakers is None and resample == "speaker":
+        raise InputError("score: intervals by speaker need the speakers; give them, or resample utterances")
     utterances = {
-        utterance: _score_one(ref, hyps[utterance], speakers[utterance] if speakers is not None else None)
+        utterance: _score_one(
+            ref, hyps[utterance], speakers[utterance] if speakers is not None else None,
+            unit=unit, sclite=sclite, marked=marked and is_marked(ref),
+        )
         for utterance, ref in refs.items()
-    }
-    words = [one.words for one in utterances.values()]
-    characters = [one.characters for one in utterances.values()]
+    }  # fmt: skip
+    scored = list(utterances.values())
+    words, characters = [one.words for one in scored], [one.characters for one in scored]
+    lots = [one.speaker for one in scored] if resample == "speaker" else None
+    by_speaker = _groups(scored, [one.speaker for one in scored], unit, resamples, seed)
+    lengths = [length_class(one.counts(unit).reference) for one in scored]
+    by_length = _groups(scored, lengths, unit, resamples, seed)
     return ErrorReport(
+        unit=unit,
+        marked=marked,
         utterances=utterances,
         words=Counts.total(words),
         characters=Counts.total(characters),
-        wer_interval=_bootstrap(words, resamples, seed),
-        cer_interval=_bootstrap(characters, resamples, seed),
-        speakers=_by_speaker(utterances.values()),
-        confusions=_confusions(utterances.values(), most_confused),
+        wer_interval=_interval(words, lots, resamples, seed),
+        cer_interval=_interval(characters, lots, resamples, seed),
+        speakers=dict(sorted(by_speaker.items(), key=lambda item: (-item[1].counts.rate, item[0]))),
+        lengths=dict(sorted(by_length.items(), key=lambda item: int(item[0].partition("-")[0]))),
+        confusions=_confusions(scored),
     )
 
 
-def matched_pairs(report_a: ErrorReport, report_b: ErrorReport) -> MatchedPairs:
-    """Test whether systems a and b differ in word errors on the same utterances.
-
-    The matched-pairs test of Gillick & Cox (1989, "Some statistical issues in the comparison of speech
-    recognition algorithms"), with whole utterances as segments. MAPSSWE cuts at runs of words both get
-    right, so it has more segments; utterances are independent too and need no such choice. The normal
-    approximation wants about 50 of them or more.
-
-    Raises InputError: other utterances or references in b than in a, or fewer than two.
-    """
-    a, b = report_a.utterances, report_b.utterances
-    _check_same_ids(a, b, "second report", "first")
-    if len(a) < 2:
-        raise InputError(f"matched pairs: got {len(a)} utterance, wanted at least 2; score more of them")
-    for utterance, one in a.items():
-        if _reference(one) != _reference(b[utterance]):
-            raise InputError(
-                f"matched pairs: utterance '{utterance}' has another reference in the second report;"
-                " score both against the same references"
-            )
-    differences = np.array([one.words.errors - b[u].words.errors for u, one in a.items()], dtype=np.float64)
-    mean = float(differences.mean())
-    standard_error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    # Equal differences everywhere leave no spread to divide by.
-    z = mean / standard_error if standard_error > 0 else math.copysign(math.inf, mean) if mean else 0.0
-    words = report_a.words.reference
-    return MatchedPairs(
-        difference=float(differences.sum()) / words if words else 0.0,
-        z=z,
-        p=math.erfc(abs(z) / math.sqrt(2)),
-        segments=len(differences),
-    )
+def length_class(length: int) -> str:
+    """Return the class of a reference of ``length`` words: 0, 1-5, 6-10, 11-20, 21-40 and so on, doubling."""
+    if length == 0:
+        return "0"
+    low, high = 1, 5
+    while length > high:
+        low, high = high + 1, 2 * high
+    return f"{low}-{high}"
 
 
-def _check_same_ids(
+def check_same_ids(
     first: Mapping[str, object], second: Mapping[str, object], second_name: str, first_name: str
 ) -> None:
     """Raise InputError when an id is on one side only, or there are none."""
@@ -191,52 +215,66 @@ def _check_same_ids(
             )
 
 
-def _score_one(ref: str, hyp: str, speaker: str | None) -> UtteranceScore:
-    ref, hyp = " ".join(ref.split()), " ".join(hyp.split())
-    pairs = align(ref, hyp)
-    marks = Counter(pair.mark for pair in pairs)
+def by_lot(counts: Sequence[Counts], lots: Sequence[str | None] | None) -> list[Counts]:
+    """Add up the counts of each lot (a speaker), in order of appearance. No lots: each for itself."""
+    if lots is None:
+        return list(counts)
+    found: dict[str | None, list[Counts]] = {}
+    for lot, one in zip(lots, counts, strict=True):
+        found.setdefault(lot, []).append(one)
+    return [Counts.total(some) for some in found.values()]
+
+
+def _interval(
+    counts: Sequence[Counts], lots: Sequence[str | None] | None, resamples: int, seed: int
+) -> tuple[float, float]:
+    rows = by_lot(counts, lots)
+    errors, lengths = [one.errors for one in rows], [one.reference for one in rows]
+    return bootstrap_rate(errors, lengths, resamples=resamples, seed=seed)
+
+
+def _groups(
+    scored: Sequence[UtteranceScore], names: Sequence[str | None], unit: Unit, resamples: int, seed: int
+) -> dict[str, Group]:
+    """Return the utterances of each name together; those without one are left out."""
+    found: dict[str, list[Counts]] = {}
+    for name, one in zip(names, scored, strict=True):
+        if name is not None:
+            found.setdefault(name, []).append(one.counts(unit))
+    unsure = math.nan, math.nan  # one utterance tells nothing of the spread
+    return {
+        name: Group(
+            utterances=len(some),
+            counts=Counts.total(some),
+            interval=_interval(some, None, resamples, seed) if len(some) > 1 else unsure,
+        )
+        for name, some in found.items()
+    }
+
+
+def _score_one(
+    ref: str, hyp: str, speaker: str | None, *, unit: Unit, sclite: bool, marked: bool
+) -> UtteranceScore:
+    hyp = " ".join(hyp.split())
+    if marked:
+        pairs = align_network(parse(ref), hyp.split(), SCLITE if sclite else LEVENSHTEIN)
+        # A forgiven word is among the words that are right, but nobody said its letters.
+        said = [pair.ref for pair in pairs if pair.ref and not forgiven(pair)]
+        ref = " ".join(word[1:-1] if is_optional(word) else word for word in said)
+    else:
+        ref = " ".join(ref.split())
+        pairs = align_network(plain(ref.split()), hyp.split(), SCLITE) if sclite else align(ref, hyp)
+    words = Counts.of(pairs)
+    if unit == "char":
+        pairs = align_network(plain(ref), hyp, SCLITE) if sclite else align_characters(ref, hyp)
+        return UtteranceScore(speaker, words, Counts.of(pairs), pairs)
     output = jiwer.process_characters(ref, hyp)
     characters = Counts(output.hits, output.substitutions, output.deletions, output.insertions)
-    return UtteranceScore(speaker, Counts(*(marks[mark] for mark in MARKS)), characters, pairs)
+    return UtteranceScore(speaker, words, characters, pairs)
 
 
-def _reference(one: UtteranceScore) -> list[str]:
-    return [pair.ref for pair in one.alignment if pair.mark != "I"]
-
-
-def _bootstrap(counts: list[Counts], resamples: int, seed: int) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of the rate over resampled utterances; nan without references."""
-    errors = np.array([one.errors for one in counts], dtype=np.int64)
-    lengths = np.array([one.reference for one in counts], dtype=np.int64)
-    if lengths.sum() == 0:
-        return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    # How often each utterance is drawn is multinomial; in blocks, so that a large test set fits in memory.
-    block = max(1, 4_000_000 // len(counts))
-    rates: list[NDArray[np.float64]] = []
-    for start in range(0, resamples, block):
-        times = generator.multinomial(
-            len(counts), np.full(len(counts), 1 / len(counts)), size=min(block, resamples - start)
-        )
-        drawn = times @ lengths
-        # A draw of silent utterances only has no rate.
-        rates.append((times @ errors)[drawn > 0] / drawn[drawn > 0])
-    low, high = np.percentile(np.concatenate(rates), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _by_speaker(utterances: Iterable[UtteranceScore]) -> dict[str, Counts]:
-    """Return word counts by speaker, highest rate first."""
-    groups: dict[str, list[Counts]] = {}
-    for one in utterances:
-        if one.speaker is not None:
-            groups.setdefault(one.speaker, []).append(one.words)
-    totals = {speaker: Counts.total(counts) for speaker, counts in groups.items()}
-    return dict(sorted(totals.items(), key=lambda item: (-item[1].rate, item[0])))
-
-
-def _confusions(utterances: Iterable[UtteranceScore], most: int) -> tuple[tuple[str, str, int], ...]:
-    """Return the most frequent wrong pairs, the alphabet deciding between equals."""
+def _confusions(utterances: Iterable[UtteranceScore]) -> tuple[tuple[str, str, int], ...]:
+    """Return the wrong pairs, the most frequent first, the alphabet deciding between equals."""
     times = Counter((pair.ref, pair.hyp) for one in utterances for pair in one.alignment if pair.mark != "C")
     ordered = sorted(times.items(), key=lambda item: (-item[1], item[0]))
-    return tuple((ref, hyp, count) for (ref, hyp), count in ordered[:most])
+    return tuple((ref, hyp, count) for (ref, hyp), count in ordered)

@@ -11,9 +11,9 @@ import soxr
 import torch
 
 from s4speech import Recognizer
-from s4speech.metrics.alignment import read_trn
 from s4speech.metrics.error_rate import score
 from s4speech.metrics.report import report_as_dict
+from s4speech.metrics.trn import read_trn
 from tests.conftest import Experiment, run_command, snapshot
 
 STAGES = ["prepare", "doctor", "tokenizer", "stats", "train", "average", "decode", "score", "package"]

@@ -12,9 +12,9 @@ import yaml
 
 from s4speech import Recognizer
 from s4speech.config.streaming import EndpointRule
-from s4speech.metrics.alignment import read_trn
 from s4speech.metrics.error_rate import score
 from s4speech.metrics.report import report_as_dict
+from s4speech.metrics.trn import read_trn
 from s4speech.streaming.events import Final
 from tests.conftest import Experiment, run_command, snapshot, tiny_config
 

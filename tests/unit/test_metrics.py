@@ -1,4 +1,4 @@
-"""Error rates, intervals, significance, listing and TRN files."""
+"""Error rates, intervals, breakdowns and the listing."""
 
 import json
 import math
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from s4speech.errors import InputError
-from s4speech.metrics.alignment import align, listing, read_trn, speaker_of, write_trn
-from s4speech.metrics.error_rate import Counts, matched_pairs, score
+from s4speech.metrics.alignment import align, align_characters, listing
+from s4speech.metrics.error_rate import Counts, length_class, score
+from s4speech.metrics.interval import bootstrap_rate
 from s4speech.metrics.report import format_report, report_as_dict
 
 
@@ -36,7 +37,7 @@ def test_counts_equal_the_textbook_edit_distance():
     generator = random.Random(0)
     for _ in range(300):
         ref, hyp = random_text(generator), random_text(generator)
-        one = score({"u": ref}, {"u": hyp}).utterances["u"]
+        one = score({"u": ref}, {"u": hyp}, resamples=2).utterances["u"]
         assert one.words.errors == edit_distance(ref.split(), hyp.split())
         assert one.characters.errors == edit_distance(ref, hyp)
         assert one.words.reference == len(ref.split())
@@ -55,12 +56,43 @@ def test_a_report_by_hand():
     assert report.wer == 3 / 6
     assert (report.sentences, report.sentences_wrong) == (3, 2)
     assert list(report.speakers) == ["s2", "s1"]
-    assert report.speakers["s2"].rate == 1.0
+    assert report.speakers["s2"].counts.rate == 1.0
+    assert report.speakers["s2"].utterances == 2
+    assert math.isnan(report.speakers["s1"].interval[0])
+    assert {name: group.utterances for name, group in report.lengths.items()} == {"1-5": 3}
     assert report.confusions == (("", "ON", 1), ("DOG", "LOG", 1), ("YES", "", 1))
     text = format_report(report)
     assert "WER          50.00" in text
-    assert "DOG -> LOG" in text
+    assert "    1  DOG -> LOG                          1  YES               1  ON\n" in text
     assert json.loads(json.dumps(report_as_dict(report)))["words"]["insertions"] == 1
+
+
+def test_characters_as_the_unit():
+    report = score({"a": "AB C", "b": "XY"}, {"a": "AD C", "b": "XYZ"}, unit="char")
+    assert report.counts == report.characters == Counts(5, 1, 0, 1)
+    assert report.counts.rate == report.cer
+    assert report.interval == report.cer_interval
+    assert report.confusions == (("", "Z", 1), ("B", "D", 1))
+    assert report.sentences_wrong == 2
+    assert [pair.mark for pair in report.utterances["a"].alignment] == ["C", "S", "C", "C"]
+    assert "CER %" in format_report(report, by=["length"])
+
+
+def test_tables_fit_a_terminal(refs):
+    speakers = {utterance: utterance.split("-")[0] for utterance in refs}
+    text = format_report(score(refs, noisy(refs, 0.3, 8), speakers), by=["speaker", "length"])
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_length_classes_double():
+    shown = [length_class(length) for length in (0, 1, 5, 6, 10, 11, 20, 21, 40, 41, 81)]
+    assert shown == ["0", *["1-5"] * 2, *["6-10"] * 2, *["11-20"] * 2, *["21-40"] * 2, "41-80", "81-160"]
+
+
+def test_lengths_add_up_to_the_whole(refs):
+    report = score(refs, noisy(refs, 0.3, 8))
+    assert Counts.total(group.counts for group in report.lengths.values()) == report.words
+    assert list(report.lengths) == ["1-5", "6-10", "11-20", "21-40"]
 
 
 def test_empty_texts_on_either_side():
@@ -121,41 +153,18 @@ def test_the_interval_holds_the_rate_is_seeded_and_as_wide_as_theory_says(refs):
     assert (high - low) / 2 == pytest.approx(expected, rel=0.1)
 
 
-def test_matched_pairs_against_the_formula(refs):
-    a, b = score(refs, noisy(refs, 0.3, 3)), score(refs, noisy(refs, 0.1, 4))
-    result = matched_pairs(a, b)
-    assert result.difference == pytest.approx(a.wer - b.wer)
-    assert result.z > 5
-    assert result.p < 1e-6
-    d = np.array([a.utterances[u].words.errors - b.utterances[u].words.errors for u in refs])
-    assert result.z == pytest.approx(d.mean() / (d.std(ddof=1) / math.sqrt(len(d))))
-    other = matched_pairs(b, a)
-    assert (other.difference, other.z, other.p) == (-result.difference, -result.z, result.p)
-
-
-def test_matched_pairs_of_equal_systems_are_not_different(refs):
-    same = matched_pairs(score(refs, noisy(refs, 0.2, 5)), score(refs, noisy(refs, 0.2, 5)))
-    assert (same.difference, same.z, same.p) == (0.0, 0.0, 1.0)
-    assert matched_pairs(score(refs, noisy(refs, 0.2, 6)), score(refs, noisy(refs, 0.2, 7))).p > 0.01
-
-
-def test_matched_pairs_known_p():
-    # z = 1.959964 is p = 0.05 in every table; d = (mean + s, mean - s, ...) gives any z wanted.
-    refs = {str(i): "X" for i in range(4)}
-    a, b = score(refs, dict.fromkeys(refs, "Y")), score(refs, {**dict.fromkeys(refs, "Y"), "0": "X"})
-    result = matched_pairs(a, b)  # d = 1 0 0 0: mean 1/4, s = 1/2, z = 1
-    assert result.z == pytest.approx(1.0)
-    assert result.p == pytest.approx(0.31731, abs=1e-5)
-
-
-def test_matched_pairs_refuses_other_utterances_and_references():
-    one = score({"a": "X", "b": "Y"}, {"a": "X", "b": "Y"})
-    with pytest.raises(InputError, match="'b' has no second report"):
-        matched_pairs(one, score({"a": "X"}, {"a": "X"}))
-    with pytest.raises(InputError, match="'b' has another reference"):
-        matched_pairs(one, score({"a": "X", "b": "Z"}, {"a": "X", "b": "Z"}))
-    with pytest.raises(InputError, match="at least 2"):
-        matched_pairs(score({"a": "X"}, {"a": "X"}), score({"a": "X"}, {"a": "X"}))
+def test_intervals_by_speaker_are_those_of_speakers_drawn_whole(refs):
+    speakers = {utterance: utterance.split("-")[0] for utterance in refs}
+    hyps = noisy(refs, 0.2, 2) | {u: "" for u in refs if u.startswith("s1")}
+    by_utterance = score(refs, hyps, speakers)
+    by_speaker = score(refs, hyps, speakers, resample="speaker")
+    groups = [by_speaker.speakers[name].counts for name in ("s0", "s1", "s2", "s3")]
+    expected = bootstrap_rate([one.errors for one in groups], [one.reference for one in groups])
+    assert by_speaker.wer_interval == expected
+    low, high = by_utterance.wer_interval
+    assert expected[1] - expected[0] > 2 * (high - low)  # one bad speaker of four
+    with pytest.raises(InputError, match="need the speakers"):
+        score(refs, hyps, resample="speaker")
 
 
 def test_listing_lines_up_its_rows():
@@ -169,42 +178,9 @@ def test_listing_lines_up_its_rows():
     assert second.startswith("id: s-2\nscores: C=0 S=0 D=0 I=0\nREF:\nHYP:\n")
 
 
-def test_trn_round_trip(tmp_path):
-    texts = {"s1-1": "HELLO WORLD", "s1-2": "", "s2-1": "A (LAUGH) B", "s2-2": "KATZE ÜBER"}
-    write_trn(tmp_path / "x.trn", texts)
-    assert read_trn(tmp_path / "x.trn") == texts
-    assert (tmp_path / "x.trn").read_text(encoding="utf-8").splitlines()[0] == "HELLO WORLD (s1-1)"
-    assert [p.name for p in tmp_path.iterdir()] == ["x.trn"]
-    assert speaker_of("s1-1") == "s1"
-    assert speaker_of("alone") == "alone"
-
-
-def test_trn_skips_comments_and_blank_lines_and_takes_crlf(tmp_path):
-    (tmp_path / "x.trn").write_bytes(b";; made by hand\r\n\r\nA  B (s-1)\r\n(s-2)\r\n")
-    assert read_trn(tmp_path / "x.trn") == {"s-1": "A B", "s-2": ""}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"A (s-1)\nB\n", r":2: no id at the end, got 'B'"),
-        (b"A (s-1)\nB (s-1)\n", r":2: the id 's-1' came before"),
-        (b"", "no utterances"),
-        (b"\xff\xfe", "not UTF-8"),
-    ],
-)
-def test_bad_trn_names_file_and_line(tmp_path, content, message):
-    (tmp_path / "x.trn").write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
-        read_trn(tmp_path / "x.trn")
-    assert "x.trn" in str(caught.value)
-
-
-def test_trn_missing_file_and_impossible_id(tmp_path):
-    with pytest.raises(InputError, match=r"no\.trn: cannot read"):
-        read_trn(tmp_path / "no.trn")
-    with pytest.raises(InputError, match="cannot stand in TRN"):
-        write_trn(tmp_path / "x.trn", {"a b": "X"})
+def test_listing_of_characters_shows_spaces_and_wide_letters():
+    rows = listing({"u": align_characters("猫 a", "犬 b")}).splitlines()
+    assert rows[2:] == ["REF:  猫 ␣ A", "HYP:  犬 ␣ B", "EVAL: S    S"]
 
 
 def test_metrics_imports_no_torch():
