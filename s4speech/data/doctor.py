@@ -41,8 +41,10 @@ class Diagnosis:
     rows: list[Row] = field(default_factory=list)
 
 
-def examine(cuts: CutSet, *, alphabet: Iterable[str], min_s: float = 0.1, jobs: int = 1) -> Diagnosis:
-    """Decode all audio and check all text, in `jobs` processes.
+def examine(
+    cuts: CutSet, *, alphabet: Iterable[str] | None, min_s: float = 0.1, jobs: int = 1
+) -> Diagnosis:
+    """Decode all audio and check all text, in `jobs` processes. alphabet: None where any character may be.
 
     Fatal: unreadable or truncated audio, NaN, several channels, shorter than `min_s`, empty text, characters
     outside `alphabet`, a repeated id. Not fatal: silent (peak below 0.001), clipped (1 % of samples at
