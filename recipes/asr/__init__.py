@@ -7,20 +7,21 @@ from typing import Any
 
 from rich.console import Console
 
-from recipes.asr import streaming, streaming_score
+from recipes.asr import pretrained, streaming, streaming_lms, streaming_score
 from recipes.asr.config import ASRRecipe
 from recipes.asr.context import ASRContext
 from recipes.asr.data import doctor, prepare, stats, tokenizer
 from recipes.asr.evaluation import decode, package, score
 from recipes.asr.training import average, train
+from recipes.asr.tune import tune
 from recipes.download import provide_corpora
 from recipes.fingerprint import config_part
 from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
+from s4speech.config.train import NOT_IN_THE_RESULT
 from s4speech.data.corpora import find_corpus
 
 FEATURES = "model.features"
-NOT_IN_THE_RESULT = {"workers", "cache_gib"}  # keys of `train` that only change how fast it goes
 
 
 def _corpus(context: ASRContext) -> list[Path]:
@@ -33,9 +34,28 @@ def _training(context: ASRContext) -> dict[str, Any]:
     return config_part(context.config, ("model",)) | {"train": train}
 
 
+def _decoding(context: ASRContext) -> dict[str, Any]:
+    """The section decode: options that are not used are no part of the result, nor is who does the work."""
+    config = context.config.decode
+    unused = {"processes", "packaged_lm", "tune"} | ({"lms"} if not config.lms else set())
+    return {"decode": config.model_dump(mode="json", exclude=unused)}
+
+
 def _language_model(context: ASRContext) -> list[Path]:
     lm = context.config.streaming.lm
     return [] if lm is None else [Path(lm.path)]
+
+
+def _compared(context: ASRContext) -> list[Path]:
+    """The language models that are compared, of either kind of model."""
+    config = context.config
+    lms = config.streaming.compare_lms if config.streams else config.decode.lms
+    return [Path(lm.path) for lm in lms.values()]
+
+
+def _packaging(context: ASRContext) -> dict[str, Any]:
+    packaged = context.config.decode.packaged_lm
+    return config_part(context.config, ("package",)) | ({} if packaged is None else {"lm": packaged})
 
 
 def _initial_weights(context: ASRContext) -> list[Path]:
@@ -60,55 +80,124 @@ _TO_A_MODEL: tuple[Stage[ASRContext], ...] = (
     ),
     Stage("average", average, needs=("prepare", "tokenizer", "train")),
 )
-# Of a model of whole utterances.
-STAGES: tuple[Stage[ASRContext], ...] = (
-    *_TO_A_MODEL,
-    Stage(
-        "decode",
-        decode,
-        config=("decode",),
-        needs=("prepare", "tokenizer", "average"),
-        check=ASRContext.check_decoder,
-    ),
-    Stage("score", score, needs=("decode",)),
-    Stage("package", package, config=("package",), needs=("tokenizer", "average", "score")),
+# From a model directory: what decodes needs the same stages.
+_FROM_A_MODEL: tuple[Stage[ASRContext], ...] = (
+    *_TO_A_MODEL[:2],
+    Stage("tokenizer", pretrained.tokenizer, inputs=pretrained.pretrained_files, needs=("prepare", "doctor")),
+    Stage("average", pretrained.average, inputs=pretrained.pretrained_files, needs=("prepare", "tokenizer")),
 )
+_TUNE = Stage(
+    "tune",
+    tune,
+    config=("decode.beam", "decode.ctc_weight", "decode.lms", "decode.tune"),
+    needs=("prepare", "tokenizer", "average"),
+    inputs=_compared,
+    check=ASRContext.check_decoder,
+)
+
+
+Stages = tuple[Stage[ASRContext], ...]
+
+
+def offline_stages(tuned: bool, to_a_model: Stages = _TO_A_MODEL) -> Stages:
+    """Of a model of whole utterances."""
+    return (
+        *to_a_model,
+        *((_TUNE,) if tuned else ()),
+        Stage(
+            "decode",
+            decode,
+            config=_decoding,
+            needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
+            inputs=_compared,
+            check=ASRContext.check_decoder,
+        ),
+        Stage("score", score, config=("score",), needs=("decode",)),
+        Stage("package", package, config=_packaging, needs=("tokenizer", "average", "score")),
+    )
+
+
 USE = ("streaming.chunk_ms", "streaming.search", "streaming.lm")
-# Of a model for streams.
-STREAMING_STAGES: tuple[Stage[ASRContext], ...] = (
-    *_TO_A_MODEL,
-    Stage(
-        "decode",
-        streaming.decode,
-        config=(*USE, "streaming.parts", "streaming.chunks_ms", "streaming.full"),
-        needs=("prepare", "tokenizer", "average"),
-        inputs=_language_model,
-        check=ASRContext.check_decoder,
-    ),
-    Stage(
-        "calibrate",
-        streaming.calibrate,
-        config=USE,
-        needs=("prepare", "tokenizer", "average"),
-        inputs=_language_model,
-        check=ASRContext.check_decoder,
-    ),
-    Stage(
-        "longform",
-        streaming.longform,
-        config=(*USE, "streaming.endpoints", "streaming.parts", "streaming.groups"),
-        needs=("prepare", "tokenizer", "average"),
-        inputs=_language_model,
-        check=ASRContext.check_decoder,
-    ),
-    Stage("score", streaming_score.score, needs=("decode", "calibrate", "longform")),
-    Stage(
-        "package",
-        streaming_score.package,
-        config=("package", "decode.beam", "decode.ctc_weight"),
-        needs=("tokenizer", "average", "calibrate", "score"),
-    ),
-)
+_CHUNKS = ("streaming.chunks_ms", "streaming.full")
+
+
+def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MODEL) -> Stages:
+    """Of a model for streams. compared: there are language models to compare."""
+    to_compare: tuple[Stage[ASRContext], ...] = (
+        Stage(
+            "compare",
+            streaming_lms.compare,
+            config=(*USE, "streaming.parts", *_CHUNKS, "streaming.compare_lms"),
+            needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
+            inputs=_compared,
+            check=ASRContext.check_decoder,
+        ),
+    )
+    to_tune: tuple[Stage[ASRContext], ...] = (
+        Stage(
+            "tune",
+            streaming_lms.tune,
+            config=("streaming.chunk_ms", "streaming.compare_lms", "streaming.tune"),
+            needs=("prepare", "tokenizer", "average"),
+            inputs=_compared,
+            check=ASRContext.check_decoder,
+        ),
+    )
+    return (
+        *to_a_model,
+        Stage(
+            "decode",
+            streaming.decode,
+            config=(*USE, "streaming.parts", *_CHUNKS),
+            needs=("prepare", "tokenizer", "average"),
+            inputs=_language_model,
+            check=ASRContext.check_decoder,
+        ),
+        Stage(
+            "calibrate",
+            streaming.calibrate,
+            config=USE,
+            needs=("prepare", "tokenizer", "average"),
+            inputs=_language_model,
+            check=ASRContext.check_decoder,
+        ),
+        Stage(
+            "longform",
+            streaming.longform,
+            config=(*USE, "streaming.endpoints", "streaming.parts", "streaming.groups"),
+            needs=("prepare", "tokenizer", "average"),
+            inputs=_language_model,
+            check=ASRContext.check_decoder,
+        ),
+        *(to_tune if tuned else ()),
+        *(to_compare if compared else ()),
+        Stage(
+            "score",
+            streaming_score.score,
+            needs=("decode", "calibrate", "longform", *(("compare",) if compared else ())),
+        ),
+        Stage(
+            "package",
+            streaming_score.package,
+            config=("package", "decode.beam", "decode.ctc_weight"),
+            needs=("tokenizer", "average", "calibrate", "score"),
+        ),
+    )
+
+
+STAGES = offline_stages(tuned=False)
+STREAMING_STAGES = streaming_stages(compared=False, tuned=False)
+
+
+def stages_of(config: ASRRecipe) -> Stages:
+    """The stages of a recipe: some it has only where its config asks for them."""
+    start = _TO_A_MODEL if config.pretrained is None else _FROM_A_MODEL
+    if config.streams:
+        streams = config.streaming
+        stages = streaming_stages(bool(streams.compare_lms), streams.tune is not None, start)
+    else:
+        stages = offline_stages(config.decode.tune is not None, start)
+    return stages if config.pretrained is None else stages[:-1]  # there is a package already
 
 
 def main(
@@ -119,16 +208,15 @@ def main(
     dry_run: bool = False,
 ) -> int:
     """Run the stages that are not done. Raises InputError for what the user has to change."""
-    config = load_config(ASRRecipe, config_path, overrides)
+    config = pretrained.with_pretrained(load_config(ASRRecipe, config_path, overrides))
     command = shlex.join(["python", "-m", "recipes", "asr", str(config_path), *overrides])
     context = ASRContext(config, Console(), command)
     context.check_model()
     corpus = config.corpus
     parts = [*corpus.train, *corpus.valid, *corpus.test]
     provide_corpora(context, [(corpus.name, corpus.root, parts)], dry_run)
-    stages = STREAMING_STAGES if config.streams else STAGES
-    run_stages(stages, context, context.exp_dir, stage, stop_stage, dry_run, context.console)
+    run_stages(stages_of(config), context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 
 
-__all__ = ["STAGES", "STREAMING_STAGES", "main"]
+__all__ = ["STAGES", "STREAMING_STAGES", "main", "stages_of"]

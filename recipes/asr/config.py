@@ -1,5 +1,6 @@
 """Configuration of a recognition recipe: egs/CORPUS/asr/*.yaml."""
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -7,8 +8,9 @@ from pydantic import Field, field_validator, model_validator
 from recipes.context import Device
 from recipes.download import DownloadingConfig
 from s4speech.config.asr import ASRConfig, Positive, PositiveFloat, StreamingEncoderConfig
+from s4speech.config.augment import SoundsConfig
 from s4speech.config.base import StrictModel
-from s4speech.config.streaming import DEFAULT_ENDPOINTS, EndpointRule, SearchOptions
+from s4speech.config.streaming import DEFAULT_ENDPOINTS, EndpointRule, Finite, SearchOptions
 from s4speech.config.train import TrainConfig
 from s4speech.models.asr.recognize import Method
 from s4speech.models.package import DecodeConfig
@@ -19,11 +21,18 @@ Parts = Annotated[list[Name], Field(min_length=1)]
 CONTEXT_FRAMES = 7  # that the encoder's subsampling needs for its first output
 
 
+class NoisyTestsConfig(SoundsConfig):
+    """Noise for copies of the test parts, such as dev-clean-10dB: one for each ratio of speech to noise."""
+
+    snr_db: Annotated[list[float], Field(min_length=1)] = [10.0, 5.0]
+
+
 class CorpusConfig(StrictModel):
     """name: of `s4speech.data.corpora`. root: folder of the published layout, from the working directory.
 
     valid: parts for checkpoint selection; or valid_speakers: these speakers of the training parts, which are
-    then not trained on. The test parts are looked at by decode and score alone.
+    then not trained on. The test parts are looked at by decode and score alone. noisy_tests: and at copies of
+    them with noise.
     """
 
     name: str
@@ -32,6 +41,17 @@ class CorpusConfig(StrictModel):
     valid: list[Name] = []
     valid_speakers: list[str] = []
     test: Parts
+    noisy_tests: NoisyTestsConfig | None = None
+
+    def noisy(self, part: str) -> dict[str, float]:
+        """The noisy copies of a test part and their ratios."""
+        ratios = self.noisy_tests.snr_db if self.noisy_tests else []
+        return {f"{part}-{snr_db:g}dB": snr_db for snr_db in ratios}
+
+    @property
+    def all_tests(self) -> list[str]:
+        """The test parts and their noisy copies."""
+        return [name for part in self.test for name in (part, *self.noisy(part))]
 
 
 class TokenizerConfig(StrictModel):
@@ -47,15 +67,50 @@ class TokenizerConfig(StrictModel):
         return self
 
 
+class FusedLM(StrictModel):
+    """path: of `s4speech.models.lm.load_scorer`: a model directory, or an n-gram file. weight: of its log p.
+
+    length_bonus: natural log added for each token, to make up for what the language model takes from long
+    transcripts.
+    """
+
+    path: str
+    weight: PositiveFloat = 0.6
+    length_bonus: Finite = 0.0
+
+
+class TuneConfig(StrictModel):
+    """What the tune stage tries for each language model: all pairs, on the validation part alone.
+
+    utterances: so many of them, of all lengths; null: all.
+    """
+
+    weights: Annotated[list[PositiveFloat], Field(min_length=1)]
+    length_bonuses: Annotated[list[Finite], Field(min_length=1)] = [0.0]
+    utterances: Positive | None = None
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """(weight, length bonus), each once."""
+        return list(dict.fromkeys(itertools.product(self.weights, self.length_bonuses)))
+
+
 class DecodeStageConfig(DecodeConfig):
     """Decoding of the test parts. methods: each is decoded and scored.
 
-    max_duration_s: seconds of audio searched together. device: auto is a GPU where there is one.
+    lms: by name; `joint` is decoded without one and with each. tune: chooses their weights and length
+    bonuses. packaged_lm: the one of `lms` that goes into the model directory.
+    max_duration_s: seconds of audio searched together. device: auto is a GPU where there is one. processes:
+    that share the work, on one thread or one GPU each.
     """
 
     methods: Annotated[list[Method], Field(min_length=1)] = ["ctc_greedy", "joint"]
+    lms: dict[Name, FusedLM] = {}
+    tune: TuneConfig | None = None
+    packaged_lm: Name | None = None
     max_duration_s: PositiveFloat = 60.0
     device: Device = "auto"
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @field_validator("methods")
     @classmethod
@@ -63,6 +118,17 @@ class DecodeStageConfig(DecodeConfig):
         if len(set(methods)) < len(methods):
             raise ValueError("wanted each method once")
         return methods
+
+    @model_validator(mode="after")
+    def _language_models_are_used(self) -> "DecodeStageConfig":
+        if self.lms and "joint" not in self.methods:
+            raise ValueError("lms: wanted joint among the methods, the search that reads language models")
+        if self.tune is not None and not self.lms:
+            raise ValueError("tune: there is nothing to choose for, wanted language models in lms")
+        if self.packaged_lm is not None and self.packaged_lm not in self.lms:
+            wanted = ", ".join(self.lms) or "none, for lms is empty"
+            raise ValueError(f"packaged_lm: got {self.packaged_lm!r}, wanted one of lms: {wanted}")
+        return self
 
 
 class FusionConfig(StrictModel):
@@ -81,11 +147,15 @@ class StreamingStageConfig(StrictModel):
     parts: that are decoded; null: the test parts; valid may be named, too. chunks_ms: chunk sizes that the
     decode stage tries; full: and each utterance as one chunk. groups: numbers of utterances of one speaker
     that are one recording in the longform stage, which hears `lanes` recordings together.
+    compare_lms: language models by name, and the search of each: the compare stage decodes with them at
+    chunk_ms and, if `full`, at full context. tune: chooses their lm_weight and length_bonus.
     """
 
     chunk_ms: PositiveFloat = 640.0
     search: SearchOptions = SearchOptions()
     lm: FusionConfig | None = None
+    compare_lms: dict[Name, FusionConfig] = {}
+    tune: TuneConfig | None = None
     endpoints: list[EndpointRule] = list(DEFAULT_ENDPOINTS)
     parts: Parts | None = None
     chunks_ms: Annotated[list[PositiveFloat], Field(min_length=1)] = [160.0, 320.0, 640.0]
@@ -104,6 +174,13 @@ class StreamingStageConfig(StrictModel):
             raise ValueError(
                 f"chunks_ms: got {self.chunks_ms}, wanted chunk_ms ({self.chunk_ms:g}) among them"
             )
+        for name, fused in self.compare_lms.items():
+            if not fused.search.lm_weight:
+                raise ValueError(
+                    f"compare_lms.{name}.search.lm_weight: got 0, wanted more: 0 is not using it"
+                )
+        if self.tune is not None and not self.compare_lms:
+            raise ValueError("tune: there is nothing to choose for, wanted language models in compare_lms")
         if self.groups[0] != 1 or sorted(set(self.groups)) != self.groups:
             raise ValueError(f"groups: got {self.groups}, wanted 1 and then larger numbers")
         return self
@@ -184,7 +261,7 @@ class ASRRecipe(DownloadingConfig):
                         f"streaming.chunks_ms: got {chunk_ms:g}, wanted multiples of a frame, "
                         f"{self.frame_ms:g} ms"
                     )
-        known = ["valid", *self.corpus.test]
+        known = ["valid", *self.corpus.all_tests]
         for part in self.streaming.parts or []:
             if part not in known:
                 raise ValueError(f"streaming.parts: got {part!r}, wanted some of: {', '.join(known)}")

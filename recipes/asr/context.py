@@ -95,7 +95,7 @@ class ASRContext(RecipeContext[ASRRecipe]):
     @property
     def streaming_parts(self) -> list[str]:
         """What is decoded of a streaming model."""
-        return self.config.streaming.parts or self.config.corpus.test
+        return self.config.streaming.parts or self.config.corpus.all_tests
 
     def part(self, name: str) -> CutSet:
         """The cuts of a part that is decoded: valid, or a test part."""

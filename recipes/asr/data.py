@@ -1,17 +1,21 @@
 """Stages from the corpus to what training reads: prepare, doctor, tokenizer, stats."""
 
+import random
 from pathlib import Path
 
 import torch
 from lhotse import CutSet
+from lhotse.cut import Cut
 from rich.table import Table
 from safetensors.torch import save_file
 
+from recipes.asr.config import CorpusConfig
 from recipes.asr.context import ASRContext, cuts_path
 from recipes.findings import verdict, write_findings
 from s4speech.audio.features import LogMel
 from s4speech.data.asr import ASRDataset
 from s4speech.data.corpora import read_corpus
+from s4speech.data.cut_augment import add_noise, draw_noise, read_sounds
 from s4speech.data.doctor import Finding, examine
 from s4speech.errors import InputError
 from s4speech.text.tokenizer import Tokenizer
@@ -39,6 +43,7 @@ def prepare(context: ASRContext, folder: Path) -> None:
         raise InputError("corpus.train: no utterance is left, corpus.valid_speakers holds all of them out")
     sets = {"train": train, "valid": valid} | {f"test/{name}": parts[name] for name in corpus.test}
     rate = context.config.model.features.sample_rate
+    sets |= noisy_copies(corpus, parts, rate)
     table = Table("part", "utterances", "hours", "speakers", title=f"{corpus.name} in {corpus.root}")
     for name, cuts in sets.items():
         rates = sorted({cut.sampling_rate for cut in cuts} - {rate})
@@ -53,6 +58,24 @@ def prepare(context: ASRContext, folder: Path) -> None:
         hours = sum(cut.duration for cut in cuts) / 3600
         table.add_row(name.removeprefix("test/"), str(len(cuts)), f"{hours:.2f}", str(len(speakers)))
     context.console.print(table)
+
+
+def noisy_copies(corpus: CorpusConfig, parts: dict[str, CutSet], sample_rate_hz: int) -> dict[str, CutSet]:
+    """Every test part with noise; the same noise at each ratio."""
+    if corpus.noisy_tests is None:
+        return {}
+    noises = read_sounds(corpus.noisy_tests, sample_rate_hz, "corpus.noisy_tests")
+
+    def with_noise(cut: Cut, snr_db: float) -> Cut:
+        return add_noise(cut, draw_noise(noises, cut.duration, random.Random(cut.id)), snr_db)
+
+    return {
+        f"test/{name}": CutSet.from_cuts(
+            with_noise(cut.resample(sample_rate_hz), snr_db) for cut in parts[part]
+        )
+        for part in corpus.test
+        for name, snr_db in corpus.noisy(part).items()
+    }
 
 
 def doctor(context: ASRContext, folder: Path) -> None:

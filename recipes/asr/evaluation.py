@@ -4,133 +4,180 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lhotse.cut import Cut
-from rich.progress import track
 from rich.table import Table
 from torch.nn.utils.rnn import pad_sequence
 
+from recipes.asr.config import Unit
 from recipes.asr.context import ASRContext
+from recipes.asr.gains import add_gains, gain_table, gains
+from recipes.asr.lms import chosen_lms, load_lms
+from recipes.asr.shards import Result, Shards, Work
 from recipes.asr.training import averaged_model
 from recipes.context import commit
 from s4speech.config.streaming import StreamingConfig
 from s4speech.data.asr import ASRDataset
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing
+from s4speech.metrics.error_rate import ErrorReport
 from s4speech.metrics.error_rate import score as error_report
 from s4speech.metrics.report import format_report, report_as_dict
 from s4speech.metrics.trn import write_trn
 from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import ASRModel
-from s4speech.models.asr.recognize import Method, hear, search
+from s4speech.models.asr.recognize import Heard, Method, hear, search
 from s4speech.models.package import ASRPackageConfig, DecodeConfig, save_asr
+from s4speech.search.hypothesis import Scorer
 
 LABELS: dict[Method, str] = {
     "ctc_greedy": "CTC greedy",
     "ctc_prefix_beam": "CTC prefix",
     "joint": "joint beam",
 }
+JOINT: Method = "joint"
+
+
+class Decoding(NamedTuple):
+    """One way to decode. lm: the language model's name."""
+
+    method: Method
+    label: str
+    lm: str | None = None
+
+
+def decodings(context: ASRContext) -> dict[str, Decoding]:
+    """By the key of their texts: each method, and joint with each language model."""
+    config = context.config.decode
+    found = {method: Decoding(method, LABELS[method]) for method in config.methods}
+    return found | {f"{JOINT}+{name}": Decoding(JOINT, f"joint + {name}", name) for name in config.lms}
 
 
 def decode(context: ASRContext, folder: Path) -> None:
-    """Every test part by each of `decode.methods` -> PART.jsonl; a written part is not redone."""
+    """Every test part by each of `decodings` -> PART.jsonl; a part or batch that is written is not redone."""
     config = context.config.decode
-    model = averaged_model(context).to(context.decode_device)
-    frozen = model.decoder.freeze()
-    for part in context.config.corpus.test:
-        target = folder / f"{part}.jsonl"
-        if target.exists():
-            continue
-        cuts = sorted(context.cuts(f"test/{part}"), key=lambda cut: cut.duration)
-        batches = list(cut_batches(cuts, config.max_duration_s))
-        rows: list[dict[str, Any]] = []
-        seconds = dict.fromkeys(("features", "encoder", *config.methods), 0.0)
-        for batch in track(
-            batches, f"decode {part}", console=context.console, disable=not context.console.is_terminal
-        ):
-            rows += _decode_batch(context, model, frozen, batch, seconds)
-        audio_s = sum(cut.duration for cut in cuts)
+    parts = {part: folder / f"{part}.jsonl" for part in context.config.corpus.all_tests}
+    cuts = {part: context.cuts(f"test/{part}") for part, path in parts.items() if not path.exists()}
+    shards = Shards(
+        folder, {part: duration_batches(own, config.max_duration_s) for part, own in cuts.items()}
+    )
+    shards.run(context, _prepare, "decode")
+    for part, own in cuts.items():
+        results = shards.results(part)
+        audio_s = sum(cut.duration for cut in own)
+        seconds = total_seconds(results)
         before_s = seconds["features"] + seconds["encoder"]
-        rtf = {method: (before_s + seconds[method]) / audio_s for method in config.methods}
-        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "rtf": rtf}
-        timing |= {"beam": config.beam, "threads": torch.get_num_threads()}
-        timing["device"] = str(context.decode_device)
-        write_by_rename(folder / f"{part}.timing.json", json.dumps(timing, indent=1))
-        write_by_rename(target, "".join(json.dumps(row) + "\n" for row in rows))
-        told = ", ".join(f"{value:.3f} ({LABELS[method]})" for method, value in rtf.items())
+        rtf = {key: (before_s + seconds[key]) / audio_s for key in decodings(context)}
+        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "rtf": rtf, "beam": config.beam}
+        write_by_rename(folder / f"{part}.timing.json", json.dumps(timing | hardware(context), indent=1))
+        write_by_rename(parts[part], json_lines(row for result in results for row in result["rows"]))
+        told = ", ".join(f"{rtf[key]:.3f} ({one.label})" for key, one in decodings(context).items())
         context.say(f"decode {part}: real-time factor {told}")
+    shards.remove()
+
+
+def _prepare(context: ASRContext) -> Work:
+    model = averaged_model(context).to(context.decode_device)
+    return partial(_decode_batch, context, model, model.decoder.freeze(), load_lms(context))
 
 
 def _decode_batch(
     context: ASRContext,
     model: ASRModel,
     frozen: FrozenDecoder,
+    lms: Mapping[str, Scorer],
     batch: Sequence[Cut],
-    seconds: dict[str, float],
-) -> list[dict[str, Any]]:
-    config, tokenizer = context.config.decode, context.tokenizer
+) -> Result:
+    config, tokenizer, chosen = context.config.decode, context.tokenizer, chosen_lms(context)
     rows: list[dict[str, Any]] = [
         {"id": cut.id, "speaker": cut.supervisions[0].speaker, "ref": cut.supervisions[0].text, "nbest": {}}
         for cut in batch
     ]
-    device = context.decode_device
-    clock = Clock(seconds, device)
-    dataset = ASRDataset(model.features, tokenizer.encode)
-    mel = [dataset.cut_features(cut) for cut in batch]
-    clock.lap("features")
-    frames = torch.tensor([len(m) for m in mel])
-    heard = hear(model, pad_sequence(mel, batch_first=True).to(device), frames.to(device))
-    clock.lap("encoder")
-    for method in config.methods:
-        nbest = min(3, config.beam)
-        found = search(method, frozen, heard, beam=config.beam, ctc_weight=config.ctc_weight, nbest=nbest)
-        clock.lap(method)
+    clock = Clock(context.decode_device)
+    heard = hear_cuts(context, model, batch, clock)
+    for key, one in decodings(context).items():
+        found = search(
+            one.method,
+            frozen,
+            heard,
+            beam=config.beam,
+            ctc_weight=config.ctc_weight,
+            nbest=min(3, config.beam),
+            lm=None if one.lm is None else (lms[one.lm], chosen[one.lm].weight),
+            length_bonus=0.0 if one.lm is None else chosen[one.lm].length_bonus,
+        )
+        clock.lap(key)
         for row, best in zip(rows, found, strict=True):
-            row[method] = tokenizer.decode(best[0].tokens)
-            row["nbest"][method] = [
+            row[key] = tokenizer.decode(best[0].tokens)
+            row["nbest"][key] = [
                 {"text": tokenizer.decode(h.tokens), "score": h.score, "scores": h.scores} for h in best
             ]
-    return rows
+    return {"rows": rows, "seconds": clock.seconds}
 
 
 def score(context: ASRContext, folder: Path) -> None:
-    """WER and CER of every part and method: tables, alignment listings, TRN files, results.json."""
+    """Error rates of every part and decoding: tables, alignment listings, TRN files, results.json.
+
+    Alignments and the main rate are in `score.unit`. Of what was decoded with a language model also what it
+    gains, and whether by chance.
+    """
     results: dict[str, Any] = {}
+    unit = context.config.score.unit
+    main, *other = [f"{name} %" for name in rate_names(unit)]
     # fits a terminal of 80 columns
-    table = Table("part", "decoding", "words", "WER %", "95 %", "sub", "del", "ins", "CER %", box=None)
-    for part in context.config.corpus.test:
+    table = Table("part", "decoding", f"{unit}s", main, "95 %", "sub", "del", "ins", *other, box=None)
+    gained = gain_table()
+    for part in context.config.corpus.all_tests:
         lines = (context.exp_dir / "decode" / f"{part}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         refs = {row["id"]: row["ref"] for row in rows}
         speakers = {row["id"]: row["speaker"] for row in rows}
         write_trn(folder / f"{part}.ref.trn", refs)
-        for method in context.config.decode.methods:
-            report = error_report(refs, {row["id"]: row[method] for row in rows}, speakers)
-            write_trn(folder / f"{part}.{method}.trn", {row["id"]: row[method] for row in rows})
+        joint: dict[str, ErrorReport] = {}
+        for key, one in decodings(context).items():
+            report = error_report(refs, {row["id"]: row[key] for row in rows}, speakers, unit=unit)
+            write_trn(folder / f"{part}.{key}.trn", {row["id"]: row[key] for row in rows})
             text = f"{format_report(report)}\n{listing(report.alignments)}"
-            write_by_rename(folder / f"{part}.{method}.txt", text)
-            results[f"{part}/{method}"] = report_as_dict(report)
-            w, (low, high) = report.words, report.wer_interval
+            write_by_rename(folder / f"{part}.{key}.txt", text)
+            results[f"{part}/{key}"] = report_as_dict(report)
+            if one.method == JOINT:
+                joint[key] = report
+            w, (low, high) = report.counts, report.interval
             counts = [str(n) for n in (w.substitutions, w.deletions, w.insertions)]
+            others = [f"{100 * report.cer:.2f}" for _ in other]
             table.add_row(
-                part, LABELS[method], str(w.reference),
-                f"{100 * report.wer:.2f}", f"{100 * low:.1f}-{100 * high:.1f}",
-                *counts, f"{100 * report.cer:.2f}",
+                part, one.label, str(w.reference),
+                f"{100 * w.rate:.2f}", f"{100 * low:.1f}-{100 * high:.1f}", *counts, *others,
             )  # fmt: skip
+        for key, against in gains(joint).items():
+            results[f"{part}/{key}"]["against"] = against
+        add_gains(gained, part, gains(joint))
     write_by_rename(folder / "results.json", json.dumps(results, indent=1))
     context.console.print(table)
+    if gained.row_count:
+        context.console.print(gained)
 
 
 def package(context: ASRContext, folder: Path) -> None:
     """The model directory, in a folder named as the package."""
     results = json.loads((context.exp_dir / "score" / "results.json").read_text("utf-8"))
-    rows = [f"| {name} | {100 * one['wer']:.2f} | {100 * one['cer']:.2f} |" for name, one in results.items()]
-    table = "\n".join(["| part / decoding | WER % | CER % |", "|---|---|---|", *rows])
+    names = rate_names(context.config.score.unit)
+    rows = [["part / decoding", *(f"{name} %" for name in names)], ["---"] * (1 + len(names))]
+    for key, one in results.items():
+        rows.append([key, *(f"{100 * one[name.lower()]:.2f}" for name in names)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     write_package(context, folder, None, card(context, "Conformer encoder", table))
+
+
+def rate_names(unit: Unit) -> list[str]:
+    """The error rates that are shown, the main one first: words of a script without spaces are not known."""
+    return ["WER", "CER"] if unit == "word" else ["CER"]
 
 
 def write_package(
@@ -186,23 +233,55 @@ Speech recognition, language `{config.package.language}`: {encoder}, CTC and
 """
 
 
-def cut_batches(cuts: Sequence[Cut], max_duration_s: float) -> Iterator[list[Cut]]:
-    """Cuts in order of duration -> batches of at most so many seconds with padding."""
-    batch: list[Cut] = []
-    for cut in cuts:
-        if batch and cut.duration * (len(batch) + 1) > max_duration_s:
-            yield batch
-            batch = []
-        batch.append(cut)
-    if batch:
-        yield batch
+def duration_batches(cuts: Iterable[Cut], max_duration_s: float) -> list[list[Cut]]:
+    """Cuts of like duration together, at most so many seconds with padding."""
+    batches: list[list[Cut]] = [[]]
+    for cut in sorted(cuts, key=lambda cut: cut.duration):
+        if batches[-1] and cut.duration * (len(batches[-1]) + 1) > max_duration_s:
+            batches.append([])
+        batches[-1].append(cut)
+    return [batch for batch in batches if batch]
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One a line."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def hardware(context: ASRContext) -> dict[str, Any]:
+    """That a decoding stage took its time on."""
+    processes = context.config.decode.processes
+    threads = torch.get_num_threads() if processes == 1 else 1
+    return {"threads": threads, "processes": processes, "device": str(context.decode_device)}
+
+
+def total_seconds(results: Sequence[Result]) -> dict[str, float]:
+    """The seconds of all batches, by what they were spent on."""
+    total: dict[str, float] = defaultdict(float)
+    for result in results:
+        for name, value in result["seconds"].items():
+            total[name] += value
+    return total
+
+
+def hear_cuts(context: ASRContext, model: ASRModel, batch: Sequence[Cut], clock: "Clock") -> Heard:
+    """What the encoder makes of some cuts."""
+    dataset = ASRDataset(model.features, context.tokenizer.encode)
+    mel = [dataset.cut_features(cut) for cut in batch]
+    clock.lap("features")
+    frames = torch.tensor([len(m) for m in mel])
+    device = context.decode_device
+    heard = hear(model, pad_sequence(mel, batch_first=True).to(device), frames.to(device))
+    clock.lap("encoder")
+    return heard
 
 
 class Clock:
     """Adds the time since the last lap to a named total; a GPU has then done its work."""
 
-    def __init__(self, seconds: dict[str, float], device: torch.device) -> None:
-        self.seconds, self.device, self.last = seconds, device, time.perf_counter()
+    def __init__(self, device: torch.device) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.device, self.last = device, time.perf_counter()
 
     def lap(self, name: str) -> None:
         if self.device.type == "cuda":

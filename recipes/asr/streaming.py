@@ -1,30 +1,32 @@
 """Stages of a streaming model: decode, calibrate and longform."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lhotse.cut import Cut
-from rich.progress import track
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recipes.asr.calibration import bins, calibrated, expected_error, fit, judge, judged
 from recipes.asr.context import FULL, ASRContext
 from recipes.asr.delay import Shown, delays, emitted, word_ends
-from recipes.asr.evaluation import Clock, cut_batches
+from recipes.asr.evaluation import Clock, duration_batches, hardware, json_lines, total_seconds
 from recipes.asr.plots import plot_reliability
+from recipes.asr.shards import Prepare, Result, Shards, Work
 from recipes.asr.training import averaged_model
 from s4speech.config.streaming import Calibration, SearchOptions, StreamingConfig
 from s4speech.files import write_by_rename
 from s4speech.models.asr.recognize import Heard
 from s4speech.models.asr.streaming import StreamingASRModel
+from s4speech.models.lm import load_scorer
 from s4speech.models.package import ASRPackage, ASRPackageConfig
+from s4speech.search.hypothesis import Scorer
 from s4speech.streaming.engine import BatchEngine
 from s4speech.streaming.events import Event, Final
 from s4speech.streaming.recognizer import Recognizer
@@ -66,8 +68,8 @@ class Listener:
         assert isinstance(model, StreamingASRModel)  # the stages are chosen by its type
         self.model, self.tokenizer, self.device = model, context.tokenizer, context.decode_device
         self.ready = model.freeze()
-        lm = context.language_model
-        self.lm = None if lm is None else lm.to(self.device).freeze()
+        config = context.config.streaming.lm
+        self.lm = None if config is None else load_scorer(config.path, context.tokenizer, self.device)
 
     def features(self, cuts: Sequence[Cut]) -> tuple[Tensor, Tensor, list[float]]:
         """Normalised log-mel (B, T, n_mels), frames (B,); seconds of each cut."""
@@ -82,10 +84,15 @@ class Listener:
         return Heard(encoded.frames, encoded.lengths, self.model.ctc_log_probs(encoded.frames))
 
     def search(
-        self, options: SearchOptions, heard: Heard, chunk: int | None, seconds: Sequence[float]
+        self,
+        options: SearchOptions,
+        heard: Heard,
+        chunk: int | None,
+        seconds: Sequence[float],
+        lm: Scorer | None = None,
     ) -> list[Listened]:
         """Search each row as a session would, but without endpoints, and rescore at the end."""
-        setup = Setup(self.ready, self.tokenizer, options, Calibration(), self.device, lm=self.lm)
+        setup = Setup(self.ready, self.tokenizer, options, Calibration(), self.device, lm=lm)
         works = [
             self._listen(
                 setup, Heard(memory[:n].unsqueeze(0), heard.lengths, log_probs[:n]), chunk, duration_s
@@ -124,34 +131,38 @@ def streaming_config(context: ASRContext, calibration: Calibration) -> Streaming
     )
 
 
-@torch.inference_mode()
 def decode(context: ASRContext, folder: Path) -> None:
-    """Each part at every chunk size by every method -> PART.jsonl; a written part is not redone."""
-    config = context.config.streaming
-    listener = Listener(context)
-    for part in context.streaming_parts:
-        target = folder / f"{part}.jsonl"
-        if target.exists():
-            continue
-        cuts = sorted(context.part(part), key=lambda cut: cut.duration)
-        rows: list[dict[str, Any]] = []
-        seconds: dict[str, float] = defaultdict(float)
-        for batch in _track(context, list(cut_batches(cuts, context.config.decode.max_duration_s)), part):
-            rows += _decode_batch(context, listener, batch, seconds)
-        audio_s = sum(cut.duration for cut in cuts)
-        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "beam": config.search.beam}
-        timing |= {"threads": torch.get_num_threads(), "device": str(context.decode_device)}
-        write_by_rename(folder / f"{part}.timing.json", json.dumps(timing, indent=1))
-        write_by_rename(target, "".join(json.dumps(row) + "\n" for row in rows))
-        context.say(f"decode {part}: {sum(seconds.values()) / audio_s:.3f} s a second of audio for all of it")
+    """Each part at every chunk size by every method -> PART.jsonl; what is written is not redone."""
+    decode_parts(context, folder, _prepare_decoding, context.config.streaming.search.beam)
 
 
-def _decode_batch(
-    context: ASRContext, listener: Listener, batch: Sequence[Cut], seconds: dict[str, float]
-) -> list[dict[str, Any]]:
+def decode_parts(context: ASRContext, folder: Path, prepare: Prepare, beam: int) -> None:
+    """The rows that some work makes of the batches of each part, with the time it takes, as files."""
+    max_duration_s = context.config.decode.max_duration_s
+    parts = {part: folder / f"{part}.jsonl" for part in context.streaming_parts}
+    cuts = {part: context.part(part) for part, path in parts.items() if not path.exists()}
+    shards = Shards(folder, {part: duration_batches(own, max_duration_s) for part, own in cuts.items()})
+    shards.run(context, prepare, folder.name)
+    for part, own in cuts.items():
+        results = shards.results(part)
+        audio_s, seconds = sum(cut.duration for cut in own), total_seconds(results)
+        timing = {"part": part, "audio_s": audio_s, "seconds": seconds, "beam": beam}
+        write_by_rename(folder / f"{part}.timing.json", json.dumps(timing | hardware(context), indent=1))
+        write_by_rename(parts[part], json_lines(row for result in results for row in result["rows"]))
+        spent = sum(seconds.values()) / audio_s
+        context.say(f"{folder.name} {part}: {spent:.3f} s a second of audio for all of it")
+    shards.remove()
+
+
+def _prepare_decoding(context: ASRContext) -> Work:
+    return partial(_decode_batch, context, Listener(context))
+
+
+@torch.inference_mode()
+def _decode_batch(context: ASRContext, listener: Listener, batch: Sequence[Cut]) -> Result:
     """A row an utterance; texts and delays by CHUNK/METHOD, words at the chunk size that is used."""
     config, tokenizer = context.config.streaming, listener.tokenizer
-    clock = Clock(seconds, listener.device)
+    clock = Clock(listener.device)
     mel, frames, durations_s = listener.features(batch)
     whole = listener.hear(mel, frames, None)
     refs = [one.supervisions[0].text for one in batch]
@@ -173,7 +184,7 @@ def _decode_batch(
         clock.lap(f"{label}/{RESCORED}")
         fused: Sequence[Listened | None] = [None] * len(rows)
         if FUSED in methods(context, label):
-            fused = listener.search(config.used_search, heard, chunk, durations_s)
+            fused = listener.search(config.used_search, heard, chunk, durations_s, listener.lm)
             clock.lap(f"{label}/{FUSED}")
         for row, end, one, two, three in zip(rows, ends, plain, full, fused, strict=True):
             results = [
@@ -191,7 +202,7 @@ def _decode_batch(
                     row["delays_s"][f"{label}/{method}"] = [round(value, 3) for value in found]
             if label == context.used_chunk:
                 row["words"] = judge(row["ref"], (three or two).words)
-    return rows
+    return {"rows": rows, "seconds": clock.seconds}
 
 
 def methods(context: ASRContext, chunk: str) -> tuple[str, ...]:
@@ -205,25 +216,14 @@ def ctc_only(options: SearchOptions) -> SearchOptions:
     return options.model_copy(update={"decoder_weight": 0.0, "rescore_weight": 0.0, "length_bonus": 0.0})
 
 
-@torch.inference_mode()
 def calibrate(context: ASRContext, folder: Path) -> None:
     """Platt's scale and offset of word confidence, from the validation part, as it is used."""
-    config = context.config.streaming
-    listener = Listener(context)
-    chunk = context.chunks[context.used_chunk]
-    cuts = sorted(context.part("valid"), key=lambda cut: cut.duration)
-    found = []
-    for batch in _track(context, list(cut_batches(cuts, context.config.decode.max_duration_s)), "valid"):
-        mel, frames, seconds = listener.features(batch)
-        for one, listened in zip(
-            batch,
-            listener.search(config.used_search, listener.hear(mel, frames, chunk), chunk, seconds),
-            strict=True,
-        ):
-            found += judge(one.supervisions[0].text, listened.words)
+    batches = duration_batches(context.part("valid"), context.config.decode.max_duration_s)
+    shards = Shards(folder, {"valid": batches})
+    shards.run(context, _prepare_judging, "calibrate")
+    found = [(float(c), bool(right)) for one in shards.results("valid") for c, right in one["words"]]
     words = judged(found)
-    with torch.inference_mode(False), torch.enable_grad():
-        calibration = fit(words)
+    calibration = fit(words)
     after = calibrated(words, calibration)
     record = calibration.model_dump() | {
         "words": len(words.correct),
@@ -241,6 +241,21 @@ def calibrate(context: ASRContext, folder: Path) -> None:
         f"calibrate: {len(found)} words, scale {calibration.scale:.2f}, offset {calibration.offset:.2f}, "
         f"expected calibration error {record['ece_before']:.3f} -> {record['ece_after']:.3f}"
     )
+    shards.remove()
+
+
+def _prepare_judging(context: ASRContext) -> Work:
+    return partial(_judge_batch, context, Listener(context))
+
+
+@torch.inference_mode()
+def _judge_batch(context: ASRContext, listener: Listener, batch: Sequence[Cut]) -> Result:
+    """The words of the batch, as the model is used: confidence, and whether it is right."""
+    search, chunk = context.config.streaming.used_search, context.chunks[context.used_chunk]
+    mel, frames, seconds = listener.features(batch)
+    found = listener.search(search, listener.hear(mel, frames, chunk), chunk, seconds, listener.lm)
+    pairs = [judge(cut.supervisions[0].text, one.words) for cut, one in zip(batch, found, strict=True)]
+    return {"words": [pair for own in pairs for pair in own]}
 
 
 @dataclass(frozen=True)
@@ -250,7 +265,7 @@ class Recording:
     cuts: tuple[Cut, ...]
 
     @property
-    def name(self) -> str:
+    def id(self) -> str:
         """Of the first utterance and how many follow it."""
         return f"{self.cuts[0].id}+{len(self.cuts) - 1}"
 
@@ -278,25 +293,36 @@ def recordings(cuts: Sequence[Cut], count: int) -> list[Recording]:
 def longform(context: ASRContext, folder: Path) -> None:
     """Utterances of a speaker joined, heard by sessions with endpoints -> PART.COUNT.jsonl."""
     config = context.config.streaming
+    parts: dict[str, list[list[Recording]]] = {}
+    for part in context.streaming_parts:
+        for count in config.groups:
+            if not (folder / f"{part}.{count}.jsonl").exists():
+                # Of like length together: they end together.
+                found = sorted(recordings(list(context.part(part)), count), key=lambda one: one.duration_s)
+                lanes = [found[i : i + config.lanes] for i in range(0, len(found), config.lanes)]
+                parts[f"{part}.{count}"] = lanes
+    shards = Shards(folder, parts)
+    shards.run(context, _prepare_recognizer, "longform")
+    for name in parts:
+        rows = (row for result in shards.results(name) for row in result["rows"])
+        write_by_rename(folder / f"{name}.jsonl", json_lines(rows))
+    shards.remove()
+
+
+def _prepare_recognizer(context: ASRContext) -> Work:
     use = streaming_config(context, Calibration())
     package_config = ASRPackageConfig(model=context.model_config(), streaming=use)
     package = ASRPackage(averaged_model(context), context.tokenizer, package_config, context.language_model)
-    recognizer = Recognizer(package, str(context.decode_device))
-    for part in context.streaming_parts:
-        for count in config.groups:
-            target = folder / f"{part}.{count}.jsonl"
-            if target.exists():
-                continue
-            # Of like length together: they end together.
-            found = sorted(recordings(list(context.part(part)), count), key=lambda one: one.duration_s)
-            rows = []
-            lanes = [found[i : i + config.lanes] for i in range(0, len(found), config.lanes)]
-            for together in _track(context, lanes, f"{part} x {count}"):
-                for one, segments in zip(together, _hear_together(recognizer, together), strict=True):
-                    row = {"id": one.name, "speaker": one.cuts[0].supervisions[0].speaker, "ref": one.text}
-                    row["text"] = " ".join(segment.text for segment in segments)
-                    rows.append(row | {"segments": len(segments), "duration_s": one.duration_s})
-            write_by_rename(target, "".join(json.dumps(row) + "\n" for row in rows))
+    return partial(_hear_recordings, Recognizer(package, str(context.decode_device)))
+
+
+def _hear_recordings(recognizer: Recognizer, together: Sequence[Recording]) -> Result:
+    rows = []
+    for one, segments in zip(together, _hear_together(recognizer, together), strict=True):
+        row = {"id": one.id, "speaker": one.cuts[0].supervisions[0].speaker, "ref": one.text}
+        row["text"] = " ".join(segment.text for segment in segments)
+        rows.append(row | {"segments": len(segments), "duration_s": one.duration_s})
+    return {"rows": rows}
 
 
 def _hear_together(recognizer: Recognizer, together: Sequence[Recording]) -> list[list[Segment]]:
@@ -313,8 +339,3 @@ def _hear_together(recognizer: Recognizer, together: Sequence[Recording]) -> lis
     for session in sessions:
         events[id(session)] += session.finish()
     return [[event.segment for event in said if isinstance(event, Final)] for said in events.values()]
-
-
-def _track(context: ASRContext, items: Sequence[Any], name: str) -> Iterator[Any]:
-    """With a progress bar on a terminal."""
-    yield from track(items, name, console=context.console, disable=not context.console.is_terminal)

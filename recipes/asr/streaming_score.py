@@ -11,8 +11,10 @@ from rich.table import Table
 from recipes.asr.calibration import calibrated, expected_error, judged
 from recipes.asr.context import ASRContext
 from recipes.asr.evaluation import card, write_package
+from recipes.asr.gains import add_gains, gain_table, gains
 from recipes.asr.plots import plot_streaming
 from recipes.asr.streaming import CTC, FUSED, ONE_PASS, RESCORED, methods, streaming_config
+from recipes.asr.streaming_lms import compared_chunks, fused_key
 from s4speech.config.streaming import Calibration
 from s4speech.files import write_by_rename
 from s4speech.metrics.alignment import listing
@@ -27,9 +29,10 @@ Rows = list[dict[str, Any]]
 
 def score(context: ASRContext, folder: Path) -> None:
     """Error rates by chunk and method, delays, recordings, calibration: tables, TRN files, results.json."""
-    results: dict[str, Any] = {"decode": {}, "delay": {}, "longform": {}, "calibration": {}}
+    results: dict[str, Any] = {"decode": {}, "compare": {}, "delay": {}, "longform": {}, "calibration": {}}
     rates = Table("part", "chunk", "decoding", "WER %", "95 %", "sub", "del", "ins", "CER %", box=None)
     late = Table("part", "chunk", "decoding", "words", "delay p50 s", "p90 s", box=None)
+    gained = gain_table()
     joined = Table("part", "utterances", "recordings", "WER %", "95 %", "x single", box=None)
     for part in context.streaming_parts:
         rows = _read(context.exp_dir / "decode" / f"{part}.jsonl")
@@ -48,6 +51,7 @@ def score(context: ASRContext, folder: Path) -> None:
                     p50, p90 = np.percentile(found, [50, 90]).tolist()
                     results["delay"][f"{part}/{key}"] = {"words": len(found), "p50_s": p50, "p90_s": p90}
                     late.add_row(part, chunk, LABELS[method], str(len(found)), f"{p50:.2f}", f"{p90:.2f}")
+        results["compare"] |= _compared(context, folder, part, rows, gained)
         results["calibration"][part] = _calibration(context, rows)
         single = 0.0
         for count in context.config.streaming.groups:
@@ -60,13 +64,35 @@ def score(context: ASRContext, folder: Path) -> None:
             joined.add_row(part, str(count), str(len(rows)), *_rate(report), f"{relative:.3f}")
         plot_streaming(*_curves(context, part, results), folder / f"{part}.streaming.png")
     write_by_rename(folder / "results.json", json.dumps(results, indent=1))
-    for table in (rates, late, joined):
+    for table in (rates, late, joined, *((gained,) if gained.row_count else ())):
         context.console.print(table)
     for part, found in results["calibration"].items():
         context.say(
             f"calibration: {part}, {found['words']} words, expected error "
             f"{found['ece_before']:.3f} -> {found['ece_after']:.3f}"
         )
+
+
+def _compared(
+    context: ASRContext, folder: Path, part: str, rows: Rows, gained: Table
+) -> dict[str, dict[str, Any]]:
+    """What was decoded with language models: error rates, and against what was decoded without one."""
+    names = [fused_key(name) for name in context.config.streaming.compare_lms]
+    compared = _read(context.exp_dir / "compare" / f"{part}.jsonl") if names else []
+    fused = {row["id"]: row for row in compared}
+    together = [row | fused.get(row["id"], {}) for row in rows]
+    results: dict[str, dict[str, Any]] = {}
+    for chunk in compared_chunks(context):
+        used = [FUSED] if FUSED in methods(context, chunk) else []
+        reports = {
+            f"{chunk}/{key}": _report(folder, f"{part}.{chunk}.{key}", together, f"{chunk}/{key}")
+            for key in (RESCORED, *used, *names)
+        }
+        found = gains(reports)
+        for key, against in found.items():
+            results[f"{part}/{key}"] = report_as_dict(reports[key]) | {"against": against}
+        add_gains(gained, part, found)
+    return results
 
 
 def package(context: ASRContext, folder: Path) -> None:

@@ -121,12 +121,12 @@ def test_recordings_have_every_utterance_once_in_order() -> None:
         for name, speaker, text in said
     ]
     found = recordings(cuts, 2)
-    assert [(one.name, one.text, one.duration_s) for one in found] == [
+    assert [(one.id, one.text, one.duration_s) for one in found] == [
         ("1-0+1", "a b", 4.0),
         ("1-2+0", "d", 2.0),
         ("2-0+0", "c", 2.0),
     ]
-    assert [one.name for one in recordings(cuts, 1)] == ["1-0+0", "1-1+0", "1-2+0", "2-0+0"]
+    assert [one.id for one in recordings(cuts, 1)] == ["1-0+0", "1-1+0", "1-2+0", "2-0+0"]
 
 
 def test_without_the_decoder_nothing_makes_up_for_it() -> None:

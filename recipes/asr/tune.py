@@ -1,0 +1,62 @@
+"""Stage tune of a model of whole utterances: weights of language models, from the validation part."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from lhotse.cut import Cut
+
+from recipes.asr.context import ASRContext
+from recipes.asr.evaluation import JOINT, Clock, duration_batches, hear_cuts
+from recipes.asr.lms import NONE, choose, load_lms, tuning_part
+from recipes.asr.shards import Result, Shards, Work
+from recipes.asr.training import averaged_model
+from s4speech.models.asr.decoder import FrozenDecoder
+from s4speech.models.asr.model import ASRModel
+from s4speech.models.asr.recognize import search
+from s4speech.search.hypothesis import Scorer
+
+
+def tune(context: ASRContext, folder: Path) -> None:
+    """Joint search of the validation part at each point of `decode.tune` -> tune.json."""
+    config = context.config.decode
+    assert config.tune is not None  # the stage is there only with it
+    cuts = tuning_part(context, config.tune)
+    shards = Shards(folder, {"valid": duration_batches(cuts, config.max_duration_s)})
+    shards.run(context, _prepare, "tune")
+    choose(context, folder, config.tune, (row for one in shards.results("valid") for row in one["rows"]))
+    shards.remove()
+
+
+def _prepare(context: ASRContext) -> Work:
+    model = averaged_model(context).to(context.decode_device)
+    return partial(_tune_batch, context, model, model.decoder.freeze(), load_lms(context))
+
+
+def _tune_batch(
+    context: ASRContext,
+    model: ASRModel,
+    frozen: FrozenDecoder,
+    lms: Mapping[str, Scorer],
+    batch: Sequence[Cut],
+) -> Result:
+    config = context.config.decode
+    assert config.tune is not None
+    heard = hear_cuts(context, model, batch, Clock(context.decode_device))
+
+    def texts(lm: tuple[Scorer, float] | None = None, length_bonus: float = 0.0) -> list[str]:
+        found = search(
+            JOINT, frozen, heard, beam=config.beam, ctc_weight=config.ctc_weight,
+            lm=lm, length_bonus=length_bonus,
+        )  # fmt: skip
+        return [context.tokenizer.decode(best[0].tokens) for best in found]
+
+    found = {NONE: [texts()]}
+    for name, scorer in lms.items():
+        found[name] = [texts((scorer, weight), bonus) for weight, bonus in config.tune.points]
+    rows = [
+        {"id": cut.id, "ref": cut.supervisions[0].text}
+        | {"texts": {name: [point[i] for point in points] for name, points in found.items()}}
+        for i, cut in enumerate(batch)
+    ]
+    return {"rows": rows}
