@@ -34,7 +34,7 @@ def doctor(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all of it to this file.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the findings to this file.")] = None,
 ) -> None:
-    """Count, measure, listen: bad audio, odd texts, duplicates, test data in training. Errors: exit code 1."""
+    """Find bad audio, odd texts, repetitions and test data in training; exit with 1 for errors."""
     import json
     import math
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from s4speech.audio.features import LogMel
-from s4speech.data import sphere  # noqa: F401  (in a worker process, too)
+from s4speech.data import shar, sphere  # noqa: F401  (in a worker process, too)
 from s4speech.data.sampler import EpochSampler
 from s4speech.errors import InputError
 from s4speech.text.tokenizer import EOS

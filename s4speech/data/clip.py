@@ -1,7 +1,4 @@
-"""The audio of one utterance, as the doctor hears it; many of them in several processes.
-
-Imports no torch and no lhotse, so that a process that reads audio starts quickly.
-"""
+"""The audio of one utterance, as the doctor hears it; many of them in several processes."""
 
 import hashlib
 import io
@@ -9,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -151,7 +147,7 @@ def hear_all(
         return
     chunks = [clips[i : i + _CHUNK] for i in range(0, len(clips), _CHUNK)]
     try:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(jobs) as pool:
             for heard in pool.map(_hear_chunk, chunks):
                 yield from heard
                 advance(len(heard))

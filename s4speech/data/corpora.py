@@ -18,6 +18,7 @@ from lhotse.recipes import prepare_librispeech, prepare_ljspeech
 from s4speech.data.an4 import read_an4
 from s4speech.data.csj import csj_paths, read_csj
 from s4speech.data.problems import raise_problems
+from s4speech.data.source import part_path, read_part
 from s4speech.errors import InputError
 
 Parts = Sequence[str]
@@ -183,10 +184,22 @@ def _unreadable(part: Path) -> list[str]:
     return problems
 
 
+def _read_parts(format: str, root: Path, parts: Parts) -> dict[str, CutSet]:
+    return {part: CutSet.from_cuts(read_part(root, part, format)) for part in parts}
+
+
+def _part_places(root: Path, parts: Parts) -> list[Path]:
+    return [part_path(root, part) for part in parts]
+
+
 CORPORA: dict[str, Corpus] = {
     "librispeech": Corpus(read_librispeech, _part_folders),
     "ljspeech": Corpus(read_ljspeech),
     "an4": Corpus(read_an4),
     "csj": Corpus(read_csj, csj_paths),
     "csj-fluent": Corpus(partial(read_csj, fluent=True), csj_paths),
+    # Any data, as manifests: a part is a folder or a file of that name.
+    **{
+        name: Corpus(partial(_read_parts, name), _part_places) for name in ("kaldi", "nemo", "lhotse", "shar")
+    },
 }

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import soundfile
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 
+from s4speech.data import sphere  # noqa: F401  (lhotse then reads .sph)
 from s4speech.data.findings import Finding
 from s4speech.data.lines import json_lines
 from s4speech.errors import InputError
@@ -50,7 +52,14 @@ def read_headers(paths: Iterable[str], threads: int = 8) -> dict[str, Header | s
         return dict(zip(wanted, pool.map(_header, wanted), strict=True))
 
 
+def shell_safe(path: str) -> bool:
+    """lhotse puts the paths of these into a shell's command as they are: they must mean nothing to it."""
+    return not path.lower().endswith((".opus", ".sph")) or not re.search(r"[^\w@%+=:,./-]", path)
+
+
 def _header(path: str) -> Header | str:
+    if not shell_safe(path):
+        return "a path that a shell would not take as it is; rename the file"
     try:
         if not Path(path).is_file():
             return "no such file"
@@ -199,6 +208,8 @@ def _check_source(source: Mapping[str, object], where: str, shar: bool) -> None:
         return
     if not isinstance(path, str) or not path or path == "-":
         raise InputError(f"{where}: an audio source of {path!r}, wanted the path of a file")
+    if not shell_safe(path):
+        raise InputError(f"{where}: {path[:80]!r} is a path that a shell would take apart; rename the file")
     if kind == "file" or (kind == "url" and path.startswith(TAR)):
         return
     why = {"command": "commands are not run", "shar": "its shards are to be read as a Shar folder"}

@@ -12,7 +12,6 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -132,6 +131,9 @@ def read_shard(cuts_path: Path, tar_path: Path) -> list[MonoCut]:
             name = member[0] if member else "nothing"
             raise InputError(f"{where}: {cut.id} here, {name} in {tar_path}; copy both files again")
         cut.recording = _recording(member[2], member[1], f"{tar_path}: {cut.id}")
+        cut.recording.id = cut.id  # it was cut out of what it is named for
+        for supervision in cut.supervisions:
+            supervision.recording_id = cut.id
         cuts.append(cut)
     if next(members, None) is not None:
         raise InputError(f"{tar_path}: more recordings than {cuts_path} has cuts; copy both files again")
@@ -202,7 +204,7 @@ def write_shar(
     ]
     with ExitStack() as stack:
         if jobs > 1 and len(pieces) > 1:
-            pool = ProcessPoolExecutor(min(jobs, len(pieces)), mp_context=get_context("spawn"))
+            pool = ProcessPoolExecutor(min(jobs, len(pieces)))
             done: Iterator[None] = stack.enter_context(pool).map(_write_shard, pieces)
         else:
             done = map(_write_shard, pieces)

@@ -10,9 +10,11 @@ from s4speech.data import kaldi, nemo, shar
 from s4speech.data.cuts import Header, Utterance, gather, make_recording, read_cuts, read_headers
 from s4speech.data.findings import Finding
 from s4speech.data.lines import json_lines
+from s4speech.data.problems import raise_problems
 from s4speech.errors import InputError
 
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".aiff", ".aif")
+_MANIFESTS = ("manifest.jsonl", "manifest.json", "cuts.jsonl.gz", "cuts.jsonl")  # that a folder is named for
 _LINES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 
 
@@ -43,6 +45,32 @@ def read_audio_folder(folder: Path) -> tuple[list[MonoCut], list[Finding]]:
         return Finding(name, str(path), header, kind="unreadable")
 
     return gather((str(path), row(path)) for path in files)
+
+
+def part_path(root: Path, part: str) -> Path:
+    """Where a part of a data set is: the folder of that name, or the manifest."""
+    names = [part, *(f"{part}{ending}" for ending in _LINES)]
+    return next((root / name for name in names if (root / name).exists()), root / part)
+
+
+def read_part(root: Path, part: str, format: str) -> list[MonoCut]:
+    """The utterances of a part as a recipe wants them: all have a text, and a speaker (else: themselves).
+
+    Raises InputError: no such part, one that is several, audio that cannot be read, no transcript.
+    """
+    path = part_path(root, part)
+    if not path.exists():
+        found = ", ".join(sorted(entry.name for entry in root.iterdir())[:20]) or "nothing"
+        raise InputError(f"corpus part {part!r}: neither {path} nor a manifest of that name; there: {found}")
+    read = read_source(path, (), format)
+    if len(read) > 1:
+        raise InputError(f"corpus part {part!r}: {path} has parts itself; set corpus.root to it")
+    raise_problems([str(finding) for finding in read[0].findings], "correct or remove these utterances")
+    for cut in read[0].cuts:
+        if not cut.supervisions:
+            raise InputError(f"{path}: {cut.id} has no transcript; remove it, or add its text")
+        cut.supervisions[0].speaker = cut.supervisions[0].speaker or cut.id
+    return read[0].cuts
 
 
 READERS: dict[str, Read] = {
@@ -115,33 +143,33 @@ def _corpus(path: Path) -> tuple[Path, dict[str, str]]:
 
 def _places(path: Path, format: str | None) -> dict[str, tuple[Path, str]]:
     """Part -> where it is and its format, of a file, a folder, or a folder of those."""
-    kind = format_of(path)
-    if kind not in (None, "audio"):
-        return {"": (path, str(kind))}
+    whole = find_format(path)
+    if whole is not None and whole[1] != "audio":
+        return {"": whole}
     places = {}
     for entry in sorted(path.iterdir()) if path.is_dir() else []:
         try:
-            found = format_of(entry)
+            found = find_format(entry)
         except InputError:  # some other file beside them
             continue
-        if found not in (None, "audio") and format in (None, found):
-            name = entry.name if entry.is_dir() else entry.name.split(".json")[0]
-            places[name] = (entry, str(found))
-    if len(places) == 1:  # a manifest with its audio beside it
-        return {"": next(iter(places.values()))}
-    return places or ({"": (path, "audio")} if kind else {})
+        if found is not None and found[1] != "audio" and format in (None, found[1]):
+            places[entry.name if entry.is_dir() else entry.name.split(".json")[0]] = found
+    return places or ({"": whole} if whole else {})
 
 
-def format_of(path: Path) -> str | None:
-    """The format of one part, by its files' names and the first line; None: of no known one."""
-    if path.is_dir():
-        if (path / "wav.scp").is_file():
-            return "kaldi"
-        if shar.is_shar(path):
-            return "shar"
-        audio = (entry for entry in path.rglob("*") if entry.suffix.lower() in AUDIO)
-        return "audio" if next(audio, None) else None
+def find_format(path: Path) -> tuple[Path, str] | None:
+    """What to read of one part, and its format, by names of files and a first line; None: nothing known."""
     if path.is_file() and path.name.endswith(_LINES):
         _, first = next(json_lines(path), (0, {}))
-        return "nemo" if "audio_filepath" in first else "lhotse"
-    return None
+        return path, "nemo" if "audio_filepath" in first else "lhotse"
+    if not path.is_dir():
+        return None
+    if (path / "wav.scp").is_file():
+        return path, "kaldi"
+    if shar.is_shar(path):
+        return path, "shar"
+    for name in _MANIFESTS:
+        if (path / name).is_file():
+            return find_format(path / name)
+    audio = (entry for entry in path.rglob("*") if entry.suffix.lower() in AUDIO)
+    return (path, "audio") if next(audio, None) else None
