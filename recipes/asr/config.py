@@ -214,9 +214,10 @@ class PackageConfig(StrictModel):
 
 
 class ASRRecipe(DownloadingConfig):
-    """A whole recipe."""
+    """A whole recipe. pretrained: a model directory in place of a training."""
 
     corpus: CorpusConfig
+    pretrained: str | None = None
     doctor: DoctorConfig = DoctorConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ASRConfig = ASRConfig()
