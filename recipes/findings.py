@@ -1,10 +1,9 @@
 """What the doctor stages of the recipes find."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from s4speech.data.doctor import Finding
+from s4speech.data.findings import Finding, findings_csv
 from s4speech.data.problems import raise_problems
 
 FINDINGS = "findings.csv"
@@ -12,10 +11,7 @@ FINDINGS = "findings.csv"
 
 def write_findings(findings: Sequence[Finding], folder: Path) -> None:
     """All of them, as findings.csv."""
-    with (folder / FINDINGS).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["fatal", "utterance", "file", "problem"])
-        writer.writerows([f.fatal, f.utterance, f.where, f.problem] for f in findings)
+    (folder / FINDINGS).write_text(findings_csv(findings), encoding="utf-8")
 
 
 def verdict(findings: Sequence[Finding], folder: Path) -> str:

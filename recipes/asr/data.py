@@ -1,6 +1,7 @@
 """Stages from the corpus to what training reads: prepare, doctor, tokenizer, stats."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -14,13 +15,16 @@ from recipes.asr.context import ASRContext, cuts_path
 from recipes.findings import verdict, write_findings
 from s4speech.audio.features import LogMel
 from s4speech.data.asr import ASRDataset
+from s4speech.data.clip import default_jobs
 from s4speech.data.corpora import read_corpus
 from s4speech.data.cut_augment import add_noise, draw_noise, read_sounds
-from s4speech.data.doctor import Finding, examine
+from s4speech.data.doctor import examine
+from s4speech.data.leakage import leakage
 from s4speech.errors import InputError
 from s4speech.text.tokenizer import Tokenizer
 
 STATISTICS_HOURS = 5.0
+LEAKS = {"leaked_speaker": "speakers", "leaked_text": "texts", "leaked_audio": "recordings"}
 
 
 def prepare(context: ASRContext, folder: Path) -> None:
@@ -79,30 +83,34 @@ def noisy_copies(corpus: CorpusConfig, parts: dict[str, CutSet], sample_rate_hz:
 
 
 def doctor(context: ASRContext, folder: Path) -> None:
-    """Read every utterance; write findings.csv; stop on a fatal one, or on a test utterance in training."""
-    config = context.config
-    findings: list[Finding] = []
-    speakers: dict[str, set[str]] = {}
-    utterances: dict[str, set[str]] = {}
-    tests = {f"test/{part}": part for part in config.corpus.test}
-    for part in ("train", "valid", *tests):
-        cuts = context.cuts(part)
-        diagnosis = examine(cuts, alphabet=config.doctor.alphabet, min_s=config.doctor.min_s)
-        findings += diagnosis.findings
-        utterances[part] = {cut.id for cut in cuts}
-        speakers[part] = {cut.supervisions[0].speaker for cut in cuts}
+    """Read every utterance; write findings.csv; stop on a fatal one, or on a test utterance in training.
+
+    Texts, audio and speakers that are tested and trained on are findings that do not stop it.
+    """
+    config = context.config.doctor
+    tests = {f"test/{part}": part for part in context.config.corpus.test}
+    parts = {
+        name: examine(context.cuts(name), alphabet=config.alphabet, min_s=config.min_s, jobs=default_jobs())
+        for name in ("train", "valid", *tests)
+    }
+    leaks = {
+        name: leakage(parts["train"].rows, parts[name].rows, tests.get(name, name))
+        for name in ("valid", *tests)
+    }
+    findings = [f for one in parts.values() for f in one.findings]
+    findings += [f for found in leaks.values() for f in found]
     write_findings(findings, folder)
-    for part in ("valid", *tests):
-        repeated = sorted(utterances["train"] & utterances[part])
+    for name, found in leaks.items():
+        repeated = sorted(finding.utterance for finding in found if finding.kind == "leaked_id")
         if repeated:
             raise InputError(
-                f"corpus: {len(repeated)} utterances of {tests.get(part, part)} are also in the training "
+                f"corpus: {len(repeated)} utterances of {tests.get(name, name)} are also in the training "
                 f"part, such as {repeated[0]}; correct corpus.train, corpus.valid and corpus.test"
             )
-    for name, part in tests.items():
-        shared = speakers["train"] & speakers[name]
-        if shared:
-            context.say(f"doctor: {len(shared)} speakers of {part} are also in training")
+        counts = Counter(finding.kind for finding in found)
+        for kind, what in LEAKS.items():
+            if counts[kind]:
+                context.say(f"doctor: {counts[kind]} {what} of {tests.get(name, name)} are also in training")
     context.say(verdict(findings, folder))
 
 

@@ -40,10 +40,11 @@ def doctor(
 
     from rich.console import Console
 
-    from s4speech.cli.doctor_report import as_dict, print_report, write_csv
+    from s4speech.cli.doctor_report import as_dict, print_report
     from s4speech.cli.progress import counter
     from s4speech.data.checkup import DataSet, check, role_of
     from s4speech.data.clip import default_jobs
+    from s4speech.data.findings import findings_csv
     from s4speech.data.source import read_source
     from s4speech.errors import InputError
     from s4speech.files import write_by_rename
@@ -72,7 +73,7 @@ def doctor(
     if json_file is not None:
         write_by_rename(json_file, json.dumps(as_dict(checked), ensure_ascii=False, indent=2) + "\n")
     if csv_file is not None:
-        write_csv(checked.findings, csv_file)
+        write_by_rename(csv_file, findings_csv(checked.findings))
     print_report(checked, Console(), fast=fast)
     wrong = checked.findings if strict else [finding for finding in checked.findings if finding.fatal]
     raise typer.Exit(1 if wrong else 0)

@@ -1,10 +1,7 @@
 """What `s4speech doctor` prints and writes."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,6 @@ from rich.table import Table
 from s4speech.data.checkup import Checkup, DataSet
 from s4speech.data.findings import Finding
 from s4speech.data.leakage import KINDS
-from s4speech.files import write_by_rename
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 24
@@ -163,12 +159,3 @@ def _set_as_dict(one: DataSet) -> dict[str, Any]:
         ],
         "findings": dict(Counter(finding.kind for finding in found.findings)),
     }
-
-
-def write_csv(findings: Sequence[Finding], path: Path) -> None:
-    """The findings, a line each."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["fatal", "kind", "utterance", "file", "problem"])
-    writer.writerows([f.fatal, f.kind, f.utterance, f.where, f.problem] for f in findings)
-    write_by_rename(path, text.getvalue())
