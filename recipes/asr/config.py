@@ -252,6 +252,16 @@ class ASRRecipe(DownloadingConfig):
         return self
 
     @model_validator(mode="after")
+    def _streams_of_words(self) -> "ASRRecipe":
+        """Delays, confidences and recordings of a streaming model are scored in words."""
+        if self.streams and self.score.unit != "word":
+            raise ValueError(
+                f"score.unit: got {self.score.unit} with a streaming encoder, wanted word; its tables have "
+                "the character error rate, too"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _chunks_are_frames(self) -> "ASRRecipe":
         """And the parts that are decoded exist."""
         if isinstance(self.model.encoder, StreamingEncoderConfig):

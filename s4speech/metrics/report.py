@@ -17,11 +17,14 @@ BY_SPEAKER: frozenset[By] = frozenset({"speaker"})
 
 def format_report(report: ErrorReport, *, by: Collection[By] = BY_SPEAKER, confusions: int = 10) -> str:
     """Return the report as tables of 80 columns: rates with their counts, groups, most frequent errors."""
+    rates = [
+        _row("WER", report.words, report.wer_interval),
+        _row("CER", report.characters, report.cer_interval),
+    ]
     lines = [
         f"{'':<10} {'rate %':>7}  {'95 % interval':<15}"
         f" {'ref':>8} {'corr':>8} {'sub':>7} {'del':>7} {'ins':>7}",
-        _row("WER", report.words, report.wer_interval),
-        _row("CER", report.characters, report.cer_interval),
+        *(rates if report.unit == "word" else reversed(rates)),
         f"{'sentences':<10} {percent(report.sentences_wrong / report.sentences):>7}"
         f"  {report.sentences_wrong} of {report.sentences} have an error",
     ]
