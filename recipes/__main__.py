@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from s4speech.errors import InputError
+from s4speech.errors import InputError, Stopped
 
 # Each is a module recipes.NAME with main(config_path, overrides, stage, stop_stage, dry_run) -> exit code.
 RECIPES = ("asr", "classify", "lm", "tts", "vocoder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a recipe; return the exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Run a recipe; return the exit code: 0, 2 for bad input, 130 when interrupted, 143 when a signal has
+    stopped the training."""
     # Intermixed, so that key=value may follow an option.
     options = make_parser().parse_intermixed_args(arguments)
     handler = logging.StreamHandler()
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"recipes: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        print("recipes: saved; the same command continues", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("recipes: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130

@@ -15,10 +15,11 @@ from recipes.classify.training import train
 from recipes.fingerprint import config_part
 from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
+from s4speech.config.train import NOT_IN_THE_RESULT
 
 
 def _training(context: ClassifyContext) -> dict[str, Any]:
-    train = context.config.train.model_dump(mode="json", exclude={"workers"})  # only how fast it goes
+    train = context.config.train.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
     return config_part(context.config, ("model",)) | {"train": train}
 
 

@@ -13,22 +13,33 @@ from recipes.lm.config import LMRecipe
 from recipes.lm.context import LMContext
 from recipes.lm.data import prepare, text_files
 from recipes.lm.evaluation import evaluate, evaluate_files, package
+from recipes.lm.ngram import estimate_ngrams
 from recipes.lm.training import train
 from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
+from s4speech.config.train import NOT_IN_THE_RESULT
 from s4speech.data.archives import wanted_of_text
 
 
 def _training(context: LMContext) -> dict[str, Any]:
-    train = context.config.train.model_dump(mode="json", exclude={"workers"})  # only how fast it goes
+    if context.ngram is not None:
+        return config_part(context.config, ("model",))
+    train = context.config.train.model_dump(mode="json", exclude=NOT_IN_THE_RESULT)
     return config_part(context.config, ("model",)) | {"train": train}
+
+
+def _train(context: LMContext, folder: Path) -> None:
+    if context.ngram is not None:
+        estimate_ngrams(context, folder, context.ngram)
+    else:
+        train(context, folder)
 
 
 STAGES: tuple[Stage[LMContext], ...] = (
     Stage("prepare", prepare, config=("text",), inputs=text_files),
     Stage(
         "train",
-        train,
+        _train,
         config=_training,
         needs=("prepare",),
         check=LMContext.check_trainer,

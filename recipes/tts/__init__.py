@@ -21,9 +21,8 @@ from recipes.tts.synthesis import compared, compared_files, synthesize
 from recipes.tts.training import train
 from recipes.vocoder.training import finetune, train_vocoder
 from s4speech.config.base import load_config
+from s4speech.config.train import NOT_IN_THE_RESULT
 from s4speech.data.corpora import find_corpus
-
-NOT_IN_THE_RESULT = {"workers"}  # keys of a training that only change how fast it goes
 
 
 def _corpora(context: TTSContext) -> list[Path]:

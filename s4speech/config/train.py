@@ -10,6 +10,16 @@ from s4speech.config.base import StrictModel
 
 Part = Literal["encoder", "ctc", "decoder"]
 Epochs = Annotated[int, Field(gt=0, le=100_000)]
+# Keys of a training that only change how fast it goes, and where.
+NOT_IN_THE_RESULT = {
+    "accelerator",
+    "cache_gib",
+    "checkpoint_minutes",
+    "devices",
+    "nodes",
+    "strategy",
+    "workers",
+}
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -28,14 +38,17 @@ class InitConfig(StrictModel):
 
 
 class TrainerConfig(StrictModel):
-    """What every training has. One line each moves it from a laptop CPU to GPUs: `accelerator`, `devices`,
-    `precision`.
+    """What every training has. One line each moves it from a laptop CPU to GPUs and to several machines:
+    `accelerator`, `devices` (processes on each machine), `nodes` (machines), `strategy`, `precision`. None of
+    them changes what is learnt: see docs/scale.md.
 
+    strategy: ddp (auto, of several processes), or fsdp, which shards what does not fit on one GPU.
     optimizer: adamw, or muon for the matrices of hidden layers at muon_lr and AdamW for the rest. ssm_lr:
     learning rate of the SSM dynamics (null: min(lr, 1e-3)). schedule: warm-up, then linear (straight to 0 at
     the end of the last epoch), cosine (half a cosine, to 0 there) or inverse_sqrt (1 / sqrt(step), as in
-    ESPnet). accumulate: batches an optimiser step. keep: checkpoints kept, the best on the validation part.
-    validate_every: epochs between validations; the last epoch is validated too. workers: processes that make
+    ESPnet). accumulate: micro-batches an optimiser step, over all processes. keep: checkpoints kept, the best on
+    the validation part. validate_every: epochs between validations; the last epoch is validated too.
+    checkpoint_minutes: at most that much of a training is lost when it is killed. workers: processes that make
     batches. The number of threads is torch's (OMP_NUM_THREADS).
     """
 
@@ -52,10 +65,35 @@ class TrainerConfig(StrictModel):
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Positive = 1
+    nodes: Positive = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     workers: Annotated[int, Field(ge=0, le=1024)] = 4
     seed: Seed = 0
     keep: Positive = 10
     validate_every: Positive = 1
+    checkpoint_minutes: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> "TrainerConfig":
+        if self.accumulate % self.processes:
+            key = "devices" if self.nodes == 1 else "devices x nodes"
+            raise ValueError(
+                f"{key}: got {self.processes}, wanted 1 or another number that divides accumulate "
+                f"({self.accumulate}), the micro-batches of a step over all processes"
+            )
+        if self.strategy == "fsdp" and self.optimizer == "muon":
+            raise ValueError(
+                "strategy: got fsdp with optimizer muon, which needs whole matrices; set optimizer to adamw, "
+                "or strategy to ddp"
+            )
+        if self.strategy == "fsdp" and self.accelerator == "cpu":
+            raise ValueError("strategy: got fsdp with accelerator cpu, wanted a GPU; set strategy to ddp")
+        return self
+
+    @property
+    def processes(self) -> int:
+        """Of a training, on all machines."""
+        return self.devices * self.nodes
 
     @property
     def total_epochs(self) -> int:

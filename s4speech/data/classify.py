@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from s4speech.data.places import PlacedSampler
 from s4speech.data.processes import processes
 
 IGNORE = -100  # a target that is not asked for; the ignore_index of torch's cross entropy
@@ -83,12 +83,12 @@ def collate(examples: Sequence[Example]) -> ClassifyBatch:
     )
 
 
-class BatchSampler:
+class BatchSampler(PlacedSampler[Key]):
     """Which examples make each batch of an epoch, on this process.
 
     With `shuffle`, batches are a function of (seed, epoch), so a continued training sees those that it would
     have seen; sequences of unlike length are then sorted within pools of `POOL_BATCHES` batches, to pad less,
-    and the batches are shuffled again. Without, they follow the data set. Lightning calls `set_epoch`.
+    and the batches are shuffled again. Without, they follow the data set.
 
     lengths: frames of each example. rank, world: this process and their number; by default those of
     torch.distributed, if it runs. Every process has its own batches and as many as the others: the first ones
@@ -107,40 +107,33 @@ class BatchSampler:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}, wanted at least 1")
+        super().__init__()
         self._lengths = np.asarray(lengths, dtype=np.int64)
         self._batch_size, self._shuffle, self._seed = batch_size, shuffle, seed
         self._process = None if rank is None or world is None else (rank, world)
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration goes through."""
-        self._epoch = epoch
 
     def __len__(self) -> int:
-        _, world = self._share()
+        _, world = self.process()
+        whole = max(self.accumulate, world)
         batches = -(-len(self._lengths) // self._batch_size)
-        return -(-batches // world)
+        return -(-batches // whole) * whole // world
 
-    def __iter__(self) -> Iterator[Key]:
-        rank, world = self._share()
-        batches = self._batches()
-        for number in range(rank, len(self) * world, world):
-            # a data set smaller than the number of processes goes around more than once
-            yield self._epoch, batches[number % len(batches)].tolist()
-
-    def _batches(self) -> list[NDArray[np.int64]]:
+    def epoch(self, epoch: int) -> Iterator[Key]:
         count, size = len(self._lengths), self._batch_size
         if not self._shuffle:
-            return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
-        rng = np.random.default_rng((self._seed, self._epoch))
+            for start in range(0, count, size):
+                yield epoch, list(range(start, min(start + size, count)))
+            return
+        rng = np.random.default_rng((self._seed, epoch))
         order = rng.permutation(count)
         if count and self._lengths.max() > SIMILAR * self._lengths.min():
             pools = np.split(order, range(POOL_BATCHES * size, count, POOL_BATCHES * size))
             order = np.concatenate([pool[np.argsort(self._lengths[pool], kind="stable")] for pool in pools])
         batches = np.split(order, range(size, count, size))
-        return [batches[i] for i in rng.permutation(len(batches))]
+        for i in rng.permutation(len(batches)):
+            yield epoch, batches[i].tolist()
 
-    def _share(self) -> tuple[int, int]:
+    def process(self) -> tuple[int, int]:
         return processes() if self._process is None else self._process
 
 

@@ -2,25 +2,43 @@
 
 import random
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from lhotse import CutSet
 from lhotse.cut import Cut
 from lhotse.dataset import DynamicBucketingSampler
 
+from s4speech.data.places import PlacedSampler, shared
 from s4speech.errors import InputError
 
 EpochCuts = Callable[[int], CutSet]
+POOL_STEPS = 8  # optimiser steps whose micro-batches are sorted by duration together
 
 
-class EpochSampler:
+def steps_alike(batches: Iterable[CutSet], size: int, rng: random.Random) -> Iterator[CutSet]:
+    """The batches in another order: every `size` of them, an optimiser step, have utterances of like length.
+
+    So no process waits long for another. Steps follow in random order within `POOL_STEPS`; what makes no
+    whole step comes last.
+    """
+    iterator = iter(batches)
+    while pool := list(islice(iterator, POOL_STEPS * size)):
+        pool.sort(key=lambda cuts: max(cut.duration for cut in cuts))
+        whole = len(pool) // size * size
+        steps = [pool[i : i + size] for i in range(0, whole, size)]
+        rng.shuffle(steps)
+        for step in [*steps, pool[whole:]]:
+            yield from step
+
+
+class EpochSampler(PlacedSampler[CutSet]):
     """Batches of cuts of like duration; every epoch may have its own cuts.
 
-    choose: epoch -> the cuts of that epoch. Cuts, batches and their order depend on the seed and the epoch
-    alone, and the place within an epoch can be saved and restored. Lightning calls `set_epoch`.
-    max_duration_s: seconds of audio a batch, padding included. change: (cut, epoch) -> the cut as it is
-    heard in that epoch, such as a `CutAugmenter`.
+    choose: epoch -> the cuts of that epoch, also such as are read lazily. shuffle: a training (see
+    `PlacedSampler`); without, each batch is evaluated by one process, or all by every one with `everywhere`.
+    max_duration_s: seconds of audio a batch, padding included. change: (cut, epoch) -> the cut as it is heard
+    in that epoch, such as a `CutAugmenter`.
     """
 
     def __init__(
@@ -33,47 +51,48 @@ class EpochSampler:
         buckets: int = 20,
         change: Callable[[Cut, int], Cut] | None = None,
     ) -> None:
+        super().__init__()
         self._choose, self._max_duration_s, self._change = choose, max_duration_s, change
         self._shuffle, self._seed, self._buckets = shuffle, seed, buckets
-        self._epoch = 0
-        self._inner = self._make()
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration goes through."""
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._inner = self._make()
+        self.everywhere = False
 
     def __iter__(self) -> Iterator[CutSet]:
-        for cuts in self._inner:
-            if self._change is not None:
-                cuts = CutSet.from_cuts(self._change(cut, self._epoch) for cut in cuts)
-            yield cuts
+        change, epoch = self._change, self._epoch
+        if self._shuffle:
+            batches = super().__iter__()
+        elif self.everywhere:
+            batches = self.epoch(epoch)
+        else:
+            batches = shared(self.epoch(epoch), *self.process())
+        if change is None:
+            return batches
+        return (CutSet.from_cuts(change(cut, epoch) for cut in cuts) for cuts in batches)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Epoch and place within it."""
-        return {"epoch": self._epoch, "inner": self._inner.state_dict()}
+    def epoch(self, epoch: int) -> Iterator[CutSet]:
+        # a generator ends once and for all; lhotse's samplers begin again
+        batches = (cuts for cuts in self._bucketing(epoch))
+        if self._shuffle and self.accumulate > 1:
+            return steps_alike(batches, self.accumulate, random.Random(f"{self._seed} {epoch}"))
+        return batches
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        self._epoch = state["epoch"]
-        self._inner = self._make()
-        self._inner.load_state_dict(state["inner"])
-
-    def _make(self) -> DynamicBucketingSampler:
-        cuts = self._choose(self._epoch)
-        buckets = min(self._buckets, len(cuts) // 8)
+    def _bucketing(self, epoch: int) -> DynamicBucketingSampler:
+        cuts = self._choose(epoch)
+        few = len(list(islice(cuts, 8 * self._buckets)))  # lazy cuts have no length
+        buckets = few // 8
         with warnings.catch_warnings():  # lhotse would rather have cuts read lazily
             warnings.filterwarnings("ignore", message=".*eagerly read CutSet")
             return DynamicBucketingSampler(
                 cuts,
                 max_duration=self._max_duration_s,
                 shuffle=self._shuffle,
-                seed=self._seed + self._epoch,
+                seed=self._seed + epoch,
                 num_buckets=buckets,
                 # lhotse cannot make one bucket
                 duration_bins=None if buckets > 1 else [self._max_duration_s],
                 drop_last=False,
+                # the same batches on every process, which then takes its own
+                rank=0,
+                world_size=1,
             )
 
 

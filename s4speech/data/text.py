@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from s4speech.data.processes import processes
+from s4speech.data.places import PlacedSampler
 from s4speech.errors import InputError
 from s4speech.text.normalize import normalize_english
 from s4speech.text.tokenizer import EOS, SOS, UNKNOWN, Tokenizer
@@ -134,6 +134,25 @@ def pack_rows(tokens: Tokens, length: int) -> Tokens:
     return rows
 
 
+def join_rows(rows: Tokens) -> Tokens:
+    """What `pack_rows` made (N, length + 1) -> its tokens (T,) in order, each once: sentences between <eos>.
+
+    What follows the last <eos> is left out.
+    """
+    length, parts = rows.shape[1] - 1, []
+    for first in range(0, len(rows), CHUNK):
+        some = np.asarray(rows[first : first + CHUNK])
+        # The next row begins with the last end of a sentence, or where a long sentence goes on.
+        last = length - np.argmax((some == EOS)[:, ::-1], axis=1)
+        last[last == 0] = length
+        parts.append(some[np.arange(length + 1) < last[:, None]])
+    if (rows[-1:, 1:] == EOS).any():
+        parts.append(np.array([EOS], dtype=np.uint16))
+    tokens = np.concatenate(parts)
+    end = len(tokens) - int(np.argmax(tokens[::-1] == EOS))
+    return tokens[:end]
+
+
 class TextRows(Dataset[Tensor]):
     """Rows of an .npy file, which is mapped, not read. An item is a batch: list of numbers -> (B, length + 1)
     int64."""
@@ -148,30 +167,31 @@ class TextRows(Dataset[Tensor]):
         return torch.from_numpy(self._rows[indices].astype(np.int64))
 
 
-class RowSampler:
-    """Batches of row numbers; an epoch is about `epoch_rows` rows, and the next one goes on there.
+class RowSampler(PlacedSampler[list[int]]):
+    """Micro-batches of row numbers; an epoch is about `epoch_rows` rows in whole optimiser steps, and the
+    next one goes on there.
 
     Each pass over the `count` rows has an order of its own, a function of (seed, pass), so a continued
-    training sees the rows that it would have seen. Lightning calls `set_epoch`. Each process of
-    torch.distributed has its own batches, as many as the others.
+    training sees the rows that it would have seen.
     """
 
     def __init__(self, count: int, batch_size: int, *, epoch_rows: int, seed: int) -> None:
+        super().__init__()
         self._count, self._batch_size, self._seed = count, batch_size, seed
-        self._epoch_rows, self._epoch = epoch_rows, 0
+        self._epoch_rows = epoch_rows
 
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration goes through."""
-        self._epoch = epoch
+    def size(self) -> int:
+        """Micro-batches of an epoch, on all processes together."""
+        whole = max(self.accumulate, self.process()[1])
+        return max(1, self._epoch_rows // (self._batch_size * whole)) * whole
 
     def __len__(self) -> int:
-        return max(1, self._epoch_rows // (self._batch_size * processes()[1]))
+        return self.size() // self.process()[1]
 
-    def __iter__(self) -> Iterator[list[int]]:
-        rank, world = processes()
-        rows = len(self) * world * self._batch_size
-        order = self._rows(self._epoch * rows, rows)
-        for first in range(rank * self._batch_size, rows, world * self._batch_size):
+    def epoch(self, epoch: int) -> Iterator[list[int]]:
+        rows = self.size() * self._batch_size
+        order = self._rows(epoch * rows, rows)
+        for first in range(0, rows, self._batch_size):
             yield order[first : first + self._batch_size].tolist()
 
     def _rows(self, start: int, size: int) -> NDArray[np.int64]:
@@ -185,7 +205,7 @@ class RowSampler:
 def train_loader(
     rows: TextRows, batch_size: int, *, epoch_tokens: int | None, seed: int, workers: int = 0
 ) -> DataLoader[Tensor]:
-    """Batches (B, length + 1) in random order, on each process; see `RowSampler`.
+    """Micro-batches (B, length + 1) in random order, on each process; see `RowSampler`.
 
     epoch_tokens: of an epoch (None: all). The trainer must leave the sampler alone.
     """

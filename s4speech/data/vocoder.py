@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from s4speech.audio.mel import MelFrames
 from s4speech.config.tts import MelConfig
-from s4speech.data.processes import processes
+from s4speech.data.places import PlacedSampler
 from s4speech.data.speech import continuous_pitch, samples_of
 from s4speech.errors import InputError
 
@@ -92,20 +92,17 @@ class SegmentDataset(Dataset[Segments]):
         return self._cache[name]
 
 
-class Pieces:
+class Pieces(PlacedSampler[int]):
     """The items of a `SegmentDataset` for each epoch: others in every epoch, and on every device."""
 
     def __init__(self, batches: int) -> None:
-        self.batches, self._epoch = batches, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration goes through. Lightning calls it."""
-        self._epoch = epoch
+        super().__init__()
+        self.batches = batches
 
     def __len__(self) -> int:
-        return self.batches
+        world = self.process()[1]
+        whole = max(self.accumulate, world)
+        return -(-self.batches // whole) * whole // world
 
-    def __iter__(self) -> Iterator[int]:
-        rank, ranks = processes()
-        first = (self._epoch * ranks + rank) * self.batches
-        return iter(range(first, first + self.batches))
+    def epoch(self, epoch: int) -> Iterator[int]:
+        return iter(range(epoch * self.batches, (epoch + 1) * self.batches))

@@ -66,7 +66,7 @@ class ASRTask(Task):
         if self.current_epoch >= self.config.augment_after:
             features = spec_augment(features, batch.lengths, **self.specaugment.model_dump())
         losses = self.model.loss(features, batch.lengths, batch.tokens, batch.token_lengths)
-        self.heard_s += batch.duration_s * self.trainer.world_size
+        self.heard_s += self.heard_in(batch.duration_s, batch_idx)
         values = {f"train/{k}": v for k, v in losses._asdict().items()}
         self.log_dict(values, batch_size=len(batch.ids), on_step=True, on_epoch=False)
         self.log("loss", losses.total, prog_bar=True, logger=False, batch_size=len(batch.ids))
@@ -86,10 +86,15 @@ class ASRTask(Task):
             self._references.append(self.decode(tokens[: int(u)].tolist()))
 
     def on_validation_epoch_end(self) -> None:
-        """Greedy CTC error rates over the whole validation part."""
-        rates = {"valid/wer": jiwer.wer, "valid/cer": jiwer.cer}
-        for name, rate in rates.items():
-            self.log(name, float(rate(self._references, self._hypotheses)), prog_bar=True, sync_dist=True)
+        """Greedy CTC error rates over the whole validation part, each utterance of which one process has."""
+        aligned = {"valid/wer": jiwer.process_words, "valid/cer": jiwer.process_characters}
+        for name, align in aligned.items():
+            found = align(self._references, self._hypotheses)
+            missed = found.substitutions + found.deletions
+            counts = [float(missed + found.insertions), float(missed + found.hits)]
+            total = torch.tensor(counts, dtype=torch.float64, device=self.device)
+            errors, units = self.trainer.strategy.reduce(total, reduce_op="sum").tolist()
+            self.log(name, errors / max(1.0, units), prog_bar=True)
         self._references, self._hypotheses = [], []
 
 

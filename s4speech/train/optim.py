@@ -16,20 +16,8 @@ BETAS = (0.9, 0.98)
 OUTPUT_LAYERS = ("ctc", "output")  # names of the linear layers that map to the vocabulary
 
 
-def parameter_groups(
-    model: nn.Module,
-    lr: float,
-    weight_decay: float,
-    ssm_lr: float | None = None,
-    muon_lr: float | None = None,
-) -> list[dict[str, Any]]:
-    """Groups of a model's trainable parameters, each once, named:
-
-    ssm: SSM dynamics (A, dt) at `ssm_lr` (default min(lr, 1e-3)) without weight decay. plain: biases, norms,
-    embeddings and other SSM parameters, without weight decay. muon: matrices of the hidden linear layers at
-    `muon_lr`, when it is given. decay: everything else. Each group carries `base_lr`, which the schedule
-    scales.
-    """
+def parameter_kinds(model: nn.Module) -> dict[str, str]:
+    """Name of each trainable parameter -> ssm, plain, hidden or decay: see `parameter_groups`."""
     dynamics, plain, hidden = set(), set(), set()
     for name, module in model.named_modules():
         if isinstance(module, StateSpaceLayer):
@@ -39,13 +27,40 @@ def parameter_groups(
             plain |= set(module.parameters(recurse=False))
         elif isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] not in OUTPUT_LAYERS:
             hidden.add(module.weight)
+    kinds = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            undecayed = parameter in plain or parameter.dim() < 2 or name.endswith("bias")
+            kind = "ssm" if parameter in dynamics else "plain" if undecayed else "decay"
+            kinds[name] = "hidden" if parameter in hidden else kind
+    return kinds
+
+
+def parameter_groups(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    ssm_lr: float | None = None,
+    muon_lr: float | None = None,
+    kinds: dict[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Groups of a model's trainable parameters, each once, named:
+
+    ssm: SSM dynamics (A, dt) at `ssm_lr` (default min(lr, 1e-3)) without weight decay. plain: biases, norms,
+    embeddings and other SSM parameters, without weight decay. muon: matrices of the hidden linear layers at
+    `muon_lr`, when it is given. decay: everything else. Each group carries `base_lr`, which the schedule
+    scales.
+
+    kinds: of the parameters, from before they were sharded.
+    """
+    kinds = parameter_kinds(model) if kinds is None else kinds
     groups: dict[str, list[Tensor]] = {"ssm": [], "plain": [], "muon": [], "decay": []}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        undecayed = parameter in plain or parameter.dim() < 2 or name.endswith("bias")
-        kind = "ssm" if parameter in dynamics else "plain" if undecayed else "decay"
-        groups["muon" if muon_lr is not None and parameter in hidden else kind].append(parameter)
+        if parameter.requires_grad:
+            kind = kinds[name.replace("_fsdp_wrapped_module.", "")]
+            if kind == "hidden":
+                kind = "decay" if muon_lr is None else "muon"
+            groups[kind].append(parameter)
     rates = {"ssm": min(lr, SSM_LR) if ssm_lr is None else ssm_lr, "plain": lr, "muon": muon_lr, "decay": lr}
     decays = {"ssm": 0.0, "plain": 0.0, "muon": weight_decay, "decay": weight_decay}
     return [
@@ -105,10 +120,15 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share_groups()
 
 
-def build_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
-    """The optimiser that a config names; fused, since a step is many small operations."""
+def build_optimizer(
+    model: nn.Module, config: TrainerConfig, kinds: dict[str, str] | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser that a config names; fused, since a step is many small operations.
+
+    kinds: see `parameter_groups`.
+    """
     muon_lr = config.muon_lr if config.optimizer == "muon" else None
-    groups = parameter_groups(model, config.lr, config.weight_decay, config.ssm_lr, muon_lr)
+    groups = parameter_groups(model, config.lr, config.weight_decay, config.ssm_lr, muon_lr, kinds)
     if any(group["name"] == "muon" for group in groups):
         return MuonAdamW(groups)
     return torch.optim.AdamW(groups, betas=BETAS, fused=True)

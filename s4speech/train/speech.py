@@ -41,7 +41,7 @@ class SpeechTask(Task):
         """The loss of one batch."""
         losses = self.losses(batch)
         total: Tensor = torch.stack(list(losses.values())).sum()
-        self.heard_s += float(batch.lengths.sum()) * self.hop_s * self.trainer.world_size
+        self.heard_s += self.heard_in(float(batch.lengths.sum()) * self.hop_s, batch_idx)
         size = len(batch.ids)
         self.log_dict({f"train/{k}": v for k, v in (losses | {"loss": total}).items()}, batch_size=size)
         self.log("loss", total, prog_bar=True, logger=False, batch_size=size)

@@ -9,22 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DataLoader
 
 from s4speech.config.train import TrainerConfig
-from s4speech.train.optim import build_optimizer, lr_factor, set_lr
+from s4speech.data.processes import launched
+from s4speech.data.sampler import EpochSampler
+from s4speech.errors import Stopped
+from s4speech.train.curves import Curves
+from s4speech.train.optim import build_optimizer, lr_factor, parameter_kinds, set_lr
 from s4speech.train.progress import TrainingProgress
-from s4speech.train.resume import continued_csv_logger, last_checkpoint
+from s4speech.train.resume import LAST, Place, last_checkpoint, load_checkpoint, place_of, set_place
+from s4speech.train.saver import Saver, StopRequest
+from s4speech.train.strategy import PlainFiles, make_strategy
 
 
 class Task(pl.LightningModule):
     """A model with the optimiser and the schedule of its config; subclasses say what a step is.
 
-    trained_s: seconds of training and validation so far, those before a resume included.
+    trained_s: seconds of training and validation so far, those before a resume included. steps: of the
+    optimiser, when the training is over.
     """
 
     model: nn.Module
@@ -32,17 +41,23 @@ class Task(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trained_s = 0.0
+        self.trained_s, self.steps = 0.0, 0
         self._since = time.monotonic()
+        self._unheard_s = 0.0
+        self._kinds: dict[str, str] | None = None
 
     @property
     def progress(self) -> float:
         """The part of the training that is over, 0 .. 1."""
         return self.global_step / max(1.0, float(self.trainer.estimated_stepping_batches))
 
+    def setup(self, stage: str) -> None:
+        """What each parameter is, while they are whole: FSDP leaves a flat piece of each."""
+        self._kinds = parameter_kinds(self.model)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """What the config names."""
-        return build_optimizer(self.model, self.config)
+        return build_optimizer(self.model, self.config, self._kinds)
 
     def configure_gradient_clipping(
         self,
@@ -51,11 +66,16 @@ class Task(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the norm ourselves: Lightning refuses to with a fused optimiser, for float16's sake alone."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        if self.config.strategy == "fsdp":  # no process has a whole gradient
+            whole: Any = self.trainer.strategy.model
+            whole.clip_grad_norm_(self.config.grad_clip)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
 
     def on_train_start(self) -> None:
-        """The clock of this run."""
+        """The clock of this run; and what Lightning leaves out when it goes on in the middle of an epoch."""
         self._since = time.monotonic()
+        self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         """The last epoch is validated, and so saved, whatever `validate_every` says."""
@@ -63,9 +83,26 @@ class Task(pl.LightningModule):
             self.trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The rate of the coming step, from how far the training is: nothing to restore on a resume."""
-        factor = lr_factor(self.config.schedule, self.global_step, self.config.warmup_steps, self.progress)
-        set_lr(self.trainer.optimizers[0], factor)
+        """The randomness of this micro-batch, and the rate of the coming step.
+
+        Both are functions of the place in the training: there is nothing to restore on a resume, and it does
+        not matter which process does what.
+        """
+        number = batch_idx * self.trainer.world_size + self.global_rank
+        torch.manual_seed(random_seed(self.config.seed, self.current_epoch, number))
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            config = self.config
+            factor = lr_factor(config.schedule, self.global_step, config.warmup_steps, self.progress)
+            set_lr(self.trainer.optimizers[0], factor)
+
+    def heard_in(self, seconds: float, batch_idx: int) -> float:
+        """seconds: of audio in a micro-batch -> at the end of a step those of all processes in it, 0 before."""
+        self._unheard_s += seconds
+        if (batch_idx + 1) % self.trainer.accumulate_grad_batches:
+            return 0.0
+        heard = torch.tensor(self._unheard_s, dtype=torch.float64, device=self.device)
+        self._unheard_s = 0.0
+        return float(self.trainer.strategy.reduce(heard, reduce_op="sum"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the clock."""
@@ -75,8 +112,14 @@ class Task(pl.LightningModule):
         checkpoint["trained_s"] = self.trained_s
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the clock."""
+        """Continue the clock, at the place of the checkpoint."""
         self.trained_s = float(checkpoint.get("trained_s", 0.0))
+        set_place(checkpoint, place_of(checkpoint), self.trainer.world_size)
+
+
+def random_seed(*place: int) -> int:
+    """A number for `torch.manual_seed`, unlike that of any other place."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def run_trainer(
@@ -90,15 +133,54 @@ def run_trainer(
     callbacks: Sequence[pl.Callback] = (),
     progress: bool = True,
 ) -> None:
-    """Train, or continue from `folder`/checkpoints/last.ckpt when it is there.
+    """Train, or continue exactly where `folder`/checkpoints/last.ckpt was taken, when it is there.
 
     monitor, mode: the logged value that chooses the best `keep` checkpoints, and whether min or max is best.
-    The loaders split the data over several devices themselves.
+    train: its sampler is a `PlacedSampler`; the loaders share the data between processes themselves.
     Writes checkpoints (the best `keep` and the last), TensorBoard events and metrics.csv under `folder`.
+    Raises Stopped: a signal has asked for it, and the place is saved. Raises InputError: the processes that
+    were started are not those of the config; no checkpoint can be read.
     """
-    config = task.config
+    config, start, stop = task.config, launched(), StopRequest()
     pl.seed_everything(config.seed, verbose=False)
-    last = last_checkpoint(folder)
+    last = last_checkpoint(folder) if start.rank == 0 else None
+    with _quiet_lightning(), stop.heard():
+        trainer = _make_trainer(
+            task, folder, last, monitor, mode, [*callbacks, TrainingProgress(progress)], stop
+        )
+        if start.outside:  # the first process has decided for all
+            trainer.strategy.setup_environment()
+            last = trainer.strategy.broadcast(last)
+        elif start.rank:
+            last = folder / "checkpoints" / LAST
+            last = last if last.exists() else None
+        place = _place(last)
+        sampler: Any = train.sampler
+        sampler.begin(config.accumulate, place.epoch, place.number)
+        if isinstance(valid.sampler, EpochSampler):
+            valid.sampler.everywhere = config.strategy == "fsdp"  # whose processes run in step
+        _fit(trainer, task, train, valid, last)
+    if start.rank == 0:  # Lightning brings back the weights from other processes, but neither of these
+        content = load_checkpoint(folder / "checkpoints" / LAST)
+        task.trained_s, task.steps = float(content["trained_s"]), int(content["global_step"])
+
+
+def _place(last: Path | None) -> Place:
+    return Place() if last is None else place_of(load_checkpoint(last))
+
+
+def _make_trainer(
+    task: Task,
+    folder: Path,
+    last: Path | None,
+    monitor: str,
+    mode: str,
+    callbacks: list[pl.Callback],
+    stop: StopRequest,
+) -> pl.Trainer:
+    config, place = task.config, _place(last)
+    steps = 0 if last is None else int(load_checkpoint(last)["global_step"])
+    curves = Curves(folder / "metrics" / "metrics.csv", place.rows)
     best = ModelCheckpoint(
         folder / "checkpoints",
         filename=f"{{epoch:03d}}-{{{monitor}:.4f}}",
@@ -108,41 +190,42 @@ def run_trainer(
         save_top_k=config.keep,
         save_on_train_epoch_end=False,  # but after each validation
     )
-    # Not `save_last`, which leaves out epochs that are not among the best. After `best`: it holds its state.
-    newest = ModelCheckpoint(
-        folder / "checkpoints",
-        filename="last",
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
+    return pl.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=make_strategy(config),
+        plugins=None if config.strategy == "fsdp" else PlainFiles(),
+        precision=config.precision,
+        max_epochs=config.total_epochs,
+        accumulate_grad_batches=config.accumulate // config.processes,
+        check_val_every_n_epoch=config.validate_every,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        logger=[TensorBoardLogger(folder, name="tensorboard", version="", purge_step=steps or None), curves],
+        callbacks=[best, Saver(folder, config.checkpoint_minutes, curves, stop), *callbacks],
+        enable_progress_bar=False,
+        enable_model_summary=False,
     )
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            # on a CPU, Lightning's own choice would run the whole recipe again in each process
-            strategy="ddp_fork" if config.accelerator == "cpu" and config.devices > 1 else "auto",
-            precision=config.precision,
-            max_epochs=config.total_epochs,
-            accumulate_grad_batches=config.accumulate,
-            check_val_every_n_epoch=config.validate_every,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=20,
-            logger=[
-                TensorBoardLogger(folder, name="tensorboard", version=""),
-                continued_csv_logger(folder, last),
-            ],
-            callbacks=[best, newest, TrainingProgress(progress), *callbacks],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        try:
-            # weights_only: a checkpoint is data, never code
-            trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
+
+
+def _fit(
+    trainer: pl.Trainer, task: Task, train: DataLoader[Any], valid: DataLoader[Any], last: Path | None
+) -> None:
+    try:
+        # weights_only: a checkpoint is data, never code
+        trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
+    except Stopped:
+        raise
+    except ProcessExitedException as error:
+        if error.exit_code == Stopped().code:
+            raise Stopped from None
+        raise
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 @contextmanager

@@ -36,4 +36,4 @@ def test_the_last_checkpoint_is_of_the_last_epoch(tmp_path: Path) -> None:
     fit(ClassifyTask(Bias(), config), loader, loader, tmp_path, progress=False)
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"000-1.0000.ckpt", "last.ckpt"}
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert (last["epoch"], last["global_step"]) == (2, 6) and last["trained_s"] > 0
+    assert (last["epoch"], last["global_step"]) == (3, 6) and last["trained_s"] > 0
