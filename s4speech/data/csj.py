@@ -44,6 +44,8 @@ _PARTS = (*TRAINING, *LISTED)
 
 PAUSE_S, LONGEST_S = 0.5, 10.0  # Kaldi's csjconnect
 MOST_REPEATS = 300  # of a training text, "えー" above all; Kaldi's remove_dup_utts
+SHORTEST_S = 0.2  # of a cut: a shorter utterance is heard with what is around it
+SLACK_S = 1.0
 MASKED = "×"  # names and insults
 _FLUENT = DECISIONS | {"F": 1, "D": 1, "D2": 1}  # 1: the second of (what is said, nothing)
 
@@ -172,7 +174,7 @@ def _problems(root: Path, path: Path) -> Iterator[str]:
             continue
         if info.channels != 1:
             yield f"{wav}: {info.channels} channels, wanted one; of a dialogue TALK-L.wav and TALK-R.wav"
-        elif info.duration < end_s:
+        elif info.duration < end_s - SLACK_S:  # lhotse shortens an utterance that is a little too long
             yield f"{wav}: {info.duration:.1f} s, the transcript goes on to {end_s:.1f} s"
 
 
@@ -222,18 +224,20 @@ def _utterances(
         if not text or MASKED in text:
             continue
         start, end = group[0].start, group[-1].end
+        room_s = max(0.0, SHORTEST_S - (end - start)) / 2
         name = f"{recording.id}_{round(1000 * start):07d}_{round(1000 * end):07d}"
+        start = round(max(0.0, start - room_s), 3)
         supervision = SupervisionSegment(
             id=name,
             recording_id=recording.id,
             start=0.0,
-            duration=round(end - start, 3),
+            duration=min(round(end + room_s - start, 3), recording.duration - start),
             text=text,
             language="ja",
             speaker=recording.id,
             gender=group[0].gender,
         )
-        yield MonoCut(name, round(start, 3), supervision.duration, 0, [supervision], recording=recording)
+        yield MonoCut(name, start, supervision.duration, 0, [supervision], recording=recording)
 
 
 def join_segments(segments: Iterable[SupervisionSegment]) -> list[list[SupervisionSegment]]:

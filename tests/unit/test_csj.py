@@ -95,6 +95,25 @@ def test_a_cut_is_its_segment_of_the_recording(parts: dict[str, CutSet], tree: P
     assert (supervision.start, supervision.duration) == (0, cut.duration)
 
 
+def test_a_short_utterance_is_heard_with_what_is_around_it(
+    tree: Path, parts: dict[str, CutSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csj, "SHORTEST_S", 0.6)
+    before = {cut.id: cut for cut in parts["core"]}
+    after = {cut.id: cut for cut in read_corpus("csj", tree, ["core"])["core"]}
+    assert list(before) == list(after)
+    short = [name for name, cut in before.items() if cut.duration < 0.6]
+    assert len(short) >= 3
+    for name, cut in after.items():
+        if name in short:
+            assert cut.duration == pytest.approx(0.6, abs=0.002)
+            middle = before[name].start + before[name].duration / 2
+            assert cut.start + cut.duration / 2 == pytest.approx(middle, abs=0.001)
+            assert cut.load_audio().shape == (1, round(cut.duration * 16000))
+        else:
+            assert (cut.start, cut.duration) == (before[name].start, before[name].duration)
+
+
 def test_a_dialogue_is_two_voices(parts: dict[str, CutSet], tree: Path) -> None:
     cuts = list(parts["dialogue"])
     assert {cut.supervisions[0].speaker for cut in cuts} == {"D01F0002-L", "D01F0002-R"}
