@@ -1,0 +1,40 @@
+"""A model directory in place of a training: its model is decoded, compared, scored."""
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from recipes.asr.config import ASRRecipe
+from recipes.asr.context import ASRContext
+from s4speech.config.base import load_config
+from s4speech.models.directory import check_directory
+from s4speech.models.package import ASRPackageConfig, load_asr
+
+
+def with_pretrained(config: ASRRecipe) -> ASRRecipe:
+    """The recipe with the model section of the directory `pretrained`. Raises InputError: there is none."""
+    if config.pretrained is None:
+        return config
+    folder = Path(config.pretrained)
+    check_directory(folder)
+    package = load_config(ASRPackageConfig, folder / "config.yaml")
+    model = package.model.model_copy(update={"vocab_size": None})
+    return ASRRecipe.model_validate(config.model_dump() | {"model": model.model_dump()})
+
+
+def pretrained_files(context: ASRContext) -> list[Path]:
+    """The directory."""
+    return [Path(context.config.pretrained or "")]
+
+
+def tokenizer(context: ASRContext, folder: Path) -> None:
+    """The directory's tokenizer, in place of one that is trained."""
+    for source in pretrained_files(context):
+        (folder / "tokenizer.model").write_bytes((source / "tokenizer.model").read_bytes())
+
+
+def average(context: ASRContext, folder: Path) -> None:
+    """The directory's weights, in place of an average of checkpoints."""
+    for source in pretrained_files(context):
+        save_file(load_asr(source).model.state_dict(), folder / "model.safetensors")
+        context.say(f"average: the model of {source}")
