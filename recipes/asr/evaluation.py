@@ -19,6 +19,7 @@ from recipes.asr.config import Unit
 from recipes.asr.context import ASRContext
 from recipes.asr.gains import add_gains, gain_table, gains
 from recipes.asr.lms import chosen_lms, load_lms
+from recipes.asr.report import report as write_pages
 from recipes.asr.shards import Result, Shards, Work
 from recipes.asr.training import averaged_model
 from recipes.context import commit
@@ -122,7 +123,7 @@ def _decode_batch(
 
 
 def score(context: ASRContext, folder: Path) -> None:
-    """Error rates of every part and decoding: tables, alignment listings, TRN files, results.json.
+    """Error rates of every part and decoding: tables, alignments, TRN files, a page a part, results.json.
 
     Alignments and the main rate are in `score.unit`. Of what was decoded with a language model also what it
     gains, and whether by chance.
@@ -133,6 +134,7 @@ def score(context: ASRContext, folder: Path) -> None:
     # fits a terminal of 80 columns
     table = Table("part", "decoding", f"{unit}s", main, "95 %", "sub", "del", "ins", *other, box=None)
     gained = gain_table()
+    reports: dict[str, dict[str, ErrorReport]] = {}
     for part in context.config.corpus.all_tests:
         lines = (context.exp_dir / "decode" / f"{part}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
@@ -140,12 +142,14 @@ def score(context: ASRContext, folder: Path) -> None:
         speakers = {row["id"]: row["speaker"] for row in rows}
         write_trn(folder / f"{part}.ref.trn", refs)
         joint: dict[str, ErrorReport] = {}
+        reports[part] = {}
         for key, one in decodings(context).items():
             report = error_report(refs, {row["id"]: row[key] for row in rows}, speakers, unit=unit)
             write_trn(folder / f"{part}.{key}.trn", {row["id"]: row[key] for row in rows})
             text = f"{format_report(report)}\n{listing(report.alignments)}"
             write_by_rename(folder / f"{part}.{key}.txt", text)
             results[f"{part}/{key}"] = report_as_dict(report)
+            reports[part][one.label] = report
             if one.method == JOINT:
                 joint[key] = report
             w, (low, high) = report.counts, report.interval
@@ -162,6 +166,7 @@ def score(context: ASRContext, folder: Path) -> None:
     context.console.print(table)
     if gained.row_count:
         context.console.print(gained)
+    write_pages(context, folder, reports)
 
 
 def package(context: ASRContext, folder: Path) -> None:

@@ -13,6 +13,7 @@ from recipes.asr.context import ASRContext
 from recipes.asr.evaluation import card, write_package
 from recipes.asr.gains import add_gains, gain_table, gains
 from recipes.asr.plots import plot_streaming
+from recipes.asr.report import report as write_pages
 from recipes.asr.streaming import CTC, FUSED, ONE_PASS, RESCORED, methods, streaming_config
 from recipes.asr.streaming_lms import compared_chunks, fused_key
 from s4speech.config.streaming import Calibration
@@ -34,7 +35,9 @@ def score(context: ASRContext, folder: Path) -> None:
     late = Table("part", "chunk", "decoding", "words", "delay p50 s", "p90 s", box=None)
     gained = gain_table()
     joined = Table("part", "utterances", "recordings", "WER %", "95 %", "x single", box=None)
+    reports: dict[str, dict[str, ErrorReport]] = {}
     for part in context.streaming_parts:
+        reports[part] = {}
         rows = _read(context.exp_dir / "decode" / f"{part}.jsonl")
         _write(folder, f"{part}.ref", {row["id"]: row["ref"] for row in rows})
         for chunk in context.chunks:
@@ -42,6 +45,7 @@ def score(context: ASRContext, folder: Path) -> None:
                 key = f"{chunk}/{method}"
                 report = _report(folder, f"{part}.{chunk}.{method}", rows, key)
                 results["decode"][f"{part}/{key}"] = report_as_dict(report)
+                reports[part][f"{chunk} {LABELS[method]}"] = report
                 counts = (report.words.substitutions, report.words.deletions, report.words.insertions)
                 rates.add_row(
                     part, chunk, LABELS[method], *_rate(report), *map(str, counts), f"{100 * report.cer:.2f}"
@@ -71,6 +75,7 @@ def score(context: ASRContext, folder: Path) -> None:
             f"calibration: {part}, {found['words']} words, expected error "
             f"{found['ece_before']:.3f} -> {found['ece_after']:.3f}"
         )
+    write_pages(context, folder, reports)
 
 
 def _compared(

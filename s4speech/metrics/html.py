@@ -6,7 +6,7 @@ It needs nothing beside it and nothing from the network (its own policy forbids 
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from s4speech.metrics.html_script import SCRIPT, STYLE
 from s4speech.metrics.report import NAMES, percent
 from s4speech.metrics.significance import Comparison, compare
 
+MOST_PAIRED = 6  # systems of which every two are compared; of more, each with the first
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _HEAD = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
 _CONTROLS = """<div id="controls">
@@ -50,13 +51,15 @@ def write_report(
     """Write the page of ``systems`` (reports by name, over the same references) to ``path``, by rename.
 
     ``notes``: a paragraph each. ``plots``: PNG files by caption, such as learning curves; they go into the
-    page. Every two systems are compared, intervals as ``resample`` says.
+    page. Systems are compared (`MOST_PAIRED`), intervals as ``resample`` says.
 
     Raises InputError: no systems, systems that cannot be compared, or a plot that cannot be read.
     """
     if not systems:
         raise InputError(f"{path}: no systems to report; wanted at least one")
-    pairs = [(a, b, compare(systems[b], systems[a], resample=resample)) for a, b in combinations(systems, 2)]
+    names = list(systems)
+    chosen = combinations(names, 2) if len(names) <= MOST_PAIRED else product(names[:1], names[1:])
+    pairs = [(a, b, compare(systems[b], systems[a], resample=resample)) for a, b in chosen]
     unit = next(iter(systems.values())).unit
     body = [*(f"<p>{escape(note)}</p>" for note in notes), *_summary(systems, unit)]
     if pairs:

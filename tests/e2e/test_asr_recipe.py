@@ -63,6 +63,16 @@ def test_results_are_those_of_the_trn_files(finished: Experiment) -> None:
     assert (finished.model / "README.md").read_text().count(f"{100 * results['test-tiny/joint']['wer']:.2f}")
 
 
+def test_the_page_of_scores_has_every_decoding_and_both_plots(finished: Experiment) -> None:
+    page = (finished.exp_dir / "score" / "test-tiny.html").read_text()
+    results = json.loads((finished.exp_dir / "score" / "results.json").read_text())
+    for method, label in zip(METHODS, ("CTC greedy", "joint beam"), strict=True):
+        assert f'<th scope="row">{label}</th>' in page
+        assert f">{100 * results[f'test-tiny/{method}']['wer']:.2f}<" in page
+    assert page.count('src="data:image/png;base64,') == 2
+    assert all(f'"{name}"' in page for name in decoded(finished))
+
+
 @pytest.mark.parametrize("name", ["train/learning_curves.png", "average/attention.png"])
 def test_plots_show_something(finished: Experiment, name: str) -> None:
     from matplotlib.image import imread

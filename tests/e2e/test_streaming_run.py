@@ -69,6 +69,9 @@ def test_every_chunk_and_method_is_scored_and_told(streamed: Experiment) -> None
         assert told["words"]["deletions"] >= 2 and told["wer"] < 0.3, key
         assert f"{100 * told['wer']:.2f}" in output
         assert (folder / f"test-tiny.{key.replace('/', '.')}.txt").read_text().count("EVAL:") == len(refs)
+    page = (folder / "test-tiny.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 4  # curves, attention, confidence, streaming
+    assert all(f'<th scope="row">{chunk} CTC</th>' in page for chunk in CHUNKS)
     for name in ("score/test-tiny.streaming.png", "calibrate/reliability.png"):
         assert (streamed.exp_dir / name).stat().st_size > 5000
 
