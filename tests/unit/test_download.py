@@ -3,11 +3,9 @@
 import bz2
 import gzip
 import hashlib
-import http.server
 import io
 import re
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,75 +26,15 @@ from s4speech.data.archives import (
 )
 from s4speech.data.download import Archive, Wanted, fetch, obtain, unpack
 from tests.conftest import message
+from tests.file_server import Server, serving
 
 CONTENT = bytes(range(256)) * 40
 
 
-@dataclass
-class Server:
-    """What a server on 127.0.0.1 answers, and what it was asked: (path, first byte asked for)."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    ranges: bool = True
-    ends_after: list[int] = field(default_factory=list)  # bytes of the file, one for each request
-    status: dict[str, list[int]] = field(default_factory=dict)  # errors, one for each request
-    other_range: bool = False
-    asked: list[tuple[str, int]] = field(default_factory=list)
-    port: int = 0
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{name}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    told: Server
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        server, name = self.told, self.path[1:]
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        first = int(asked[1]) if asked else 0
-        server.asked.append((name, first))
-        self.close_connection = True
-        if server.status.get(name):
-            self.send_error(server.status[name].pop(0))
-            return
-        if name not in server.files:
-            self.send_error(404)
-            return
-        content = server.files[name]
-        if server.ranges and asked:
-            if first >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.end_headers()
-                return
-            self.send_response(206)
-            start = first + int(server.other_range)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            first = 0
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - first))
-        self.end_headers()
-        last = server.ends_after.pop(0) if server.ends_after else len(content)
-        self.wfile.write(content[first:last])
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    told = Server({"a.bin": CONTENT})
-    handler = type("Handler", (_Handler,), {"told": told})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        told.port = running.server_address[1]
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with serving({"a.bin": CONTENT}) as told:
         yield told
-        running.shutdown()
-        thread.join()
 
 
 def archive_of(content: bytes, *urls: str, size: int | None = None, inside: str | None = None) -> Archive:
