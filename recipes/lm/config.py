@@ -7,7 +7,7 @@ from recipes.context import Device
 from recipes.download import DownloadingConfig
 from s4speech.config.asr import Positive
 from s4speech.config.base import StrictModel
-from s4speech.config.lm import LMConfig, LMTrainConfig, S4LMConfig, TextConfig
+from s4speech.config.lm import AnyLMConfig, LMTrainConfig, S4LMConfig, TextConfig
 
 
 class EvaluateConfig(StrictModel):
@@ -28,7 +28,7 @@ class LMRecipe(DownloadingConfig):
 
     tokenizer: str
     text: TextConfig
-    model: LMConfig = S4LMConfig()
+    model: AnyLMConfig = S4LMConfig()
     train: LMTrainConfig = LMTrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig

@@ -2,12 +2,13 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from recipes.context import RecipeContext, check_device, check_trainer, find_device
 from recipes.lm.config import LMRecipe
-from s4speech.config.lm import LMConfig
+from s4speech.config.lm import AnyLMConfig, LMConfig, NgramLMConfig
 from s4speech.errors import InputError
 from s4speech.models.lm import LanguageModel
 from s4speech.models.loading import BUILD_ERRORS, first_line
@@ -31,19 +32,27 @@ class LMContext(RecipeContext[LMRecipe]):
         """Token ids of train or valid."""
         return self.exp_dir / "prepare" / f"{part}.npy"
 
-    def model_config(self) -> LMConfig:
+    @property
+    def ngram(self) -> NgramLMConfig | None:
+        """The model, if it is counted and not trained."""
+        model = self.config.model
+        return model if isinstance(model, NgramLMConfig) else None
+
+    def model_config(self) -> AnyLMConfig:
         """With the size of the vocabulary."""
         return self.config.model.model_copy(update={"vocab_size": self.tokenizer.vocab_size})
 
     def build_model(self) -> LanguageModel:
-        """A fresh model."""
-        return LanguageModel(self.model_config())
+        """A fresh model, of layers."""
+        return LanguageModel(cast(LMConfig, self.model_config()))
 
     def check_model(self) -> None:
         """Find out before the first stage that the model cannot be built. Raises InputError."""
+        if self.ngram is not None:
+            return
         try:
             with torch.random.fork_rng(devices=[]):
-                LanguageModel(self.config.model.model_copy(update={"vocab_size": 3}))
+                LanguageModel(cast(LMConfig, self.config.model.model_copy(update={"vocab_size": 3})))
         except BUILD_ERRORS as error:
             raise InputError(f"model: {first_line(error)}; correct it in the recipe's YAML") from error
 
@@ -63,7 +72,8 @@ class LMContext(RecipeContext[LMRecipe]):
 
     def check_trainer(self) -> None:
         """Raises InputError: `train` wants GPUs that are not there."""
-        check_trainer(self.config.train)
+        if self.ngram is None:
+            check_trainer(self.config.train)
 
     def check_evaluate(self) -> None:
         """Raises InputError: `evaluate.device` is not there."""

@@ -4,7 +4,8 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recipes.lm.context import LMContext
+from recipes.lm.ngram import ngram_nats, read_ngrams, save_ngram_package
 from s4speech.data.text import read_sentences
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
@@ -23,6 +25,7 @@ from s4speech.text.tokenizer import EOS, SOS
 
 IGNORE = -100  # a target that is not asked for; the ignore_index of torch's cross entropy
 HELD_OUT = "held out"
+Nats = Callable[[Sequence[Tensor]], float]
 
 
 def evaluate_files(context: LMContext) -> list[Path]:
@@ -33,7 +36,7 @@ def evaluate_files(context: LMContext) -> list[Path]:
 def evaluate(context: LMContext, folder: Path) -> None:
     """Perplexities of the held-out sentences and of each text: a table and results.json."""
     config = context.config
-    model = context.trained_model().to(context.evaluate_device)
+    nats = _nats(context)
     normalize = config.text.normalize == "english"
     # the held-out sentences are kept normalised
     texts = {HELD_OUT: list(read_sentences(context.exp_dir / "prepare" / "held_out.txt", normalize=False))}
@@ -44,7 +47,7 @@ def evaluate(context: LMContext, folder: Path) -> None:
         if not sentences:
             raise InputError(f"evaluate.texts: {name} has no sentence, wanted one a line")
         for how, neighbours in (("alone", 1), ("in context", config.evaluate.context)):
-            one = perplexities(context, model, sentences, neighbours)
+            one = perplexities(context, nats, sentences, neighbours)
             results.setdefault(name, {})[how] = one
             table.add_row(
                 Path(name).name, str(one["sentences"]), str(one["words"]), how,
@@ -56,8 +59,17 @@ def evaluate(context: LMContext, folder: Path) -> None:
     context.console.print(table)
 
 
+def _nats(context: LMContext) -> Nats:
+    """-log p of rows (length,) by the model of the train stage."""
+    if context.ngram is not None:
+        return partial(ngram_nats, read_ngrams(context))
+    device = context.evaluate_device
+    model = context.trained_model().to(device)
+    return lambda rows: row_nats(model, rows, device)
+
+
 def perplexities(
-    context: LMContext, model: LanguageModel, sentences: Sequence[str], neighbours: int
+    context: LMContext, nats_of: Nats, sentences: Sequence[str], neighbours: int
 ) -> dict[str, int | float]:
     """Of sentences that are read `neighbours` at a time, one after another, from a fresh state.
 
@@ -68,9 +80,7 @@ def perplexities(
         torch.tensor([SOS, *(token for sentence in ids[first : first + neighbours] for token in sentence)])
         for first in range(0, len(ids), neighbours)
     ]
-    device, nats = context.evaluate_device, 0.0
-    for batch in _batches(rows, context.config.evaluate.batch_tokens):
-        nats += row_nats(model, batch, device)
+    nats = sum(map(nats_of, _batches(rows, context.config.evaluate.batch_tokens)))
     counts = {"sentences": len(sentences), "tokens": sum(map(len, ids))}
     counts["words"] = sum(len(sentence.split()) for sentence in sentences)
     counts["characters"] = sum(map(len, sentences))
@@ -112,8 +122,11 @@ def package(context: LMContext, folder: Path) -> None:
     target, unfinished = folder / config.name, folder / f".{config.name}.part"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    model = context.trained_model()
-    save_lm(unfinished, package_config, model, context.tokenizer_path, _card(context), half=config.half)
+    if context.ngram is not None:
+        save_ngram_package(context, unfinished, package_config, _card(context))
+    else:
+        model = context.trained_model()
+        save_lm(unfinished, package_config, model, context.tokenizer_path, _card(context), half=config.half)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     context.say(f"package: the model is in {target}")
@@ -140,10 +153,15 @@ def _card(context: LMContext) -> str:
         "Limits": "scores the word pieces of tokenizer.model only; knows the words and the style of its text",
     }
     told = "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact is not None)
+    kind = {
+        "s4": "Language model on S4D layers",
+        "transformer": "Transformer language model",
+        "ngram": "N-gram language model, modified Kneser-Ney,",
+    }[context.config.model.type]
     table = "\n".join(["| text | a token | a word | bits a character |", "|---|---|---|---|", *rows])
     return f"""# {config.name}
 
-Language model on S4D layers over {context.tokenizer.vocab_size} word pieces, language `{config.language}`,
+{kind} over {context.tokenizer.vocab_size} word pieces, language `{config.language}`,
 {training["parameters"]} parameters, made with s4speech. Perplexity; the end of a sentence counts as a word.
 
 {table}

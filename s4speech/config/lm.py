@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from s4speech.config.asr import Layers, NotNegative, Positive, PositiveFloat, Probability
 from s4speech.config.base import StrictModel
@@ -46,7 +46,30 @@ class TransformerLMConfig(StrictModel):
     vocab_size: Positive | None = None
 
 
+class NgramLMConfig(StrictModel):
+    """N-grams with modified Kneser-Ney smoothing (`s4speech.text.kneser_ney`).
+
+    prune: for each order the count up to which n-grams are left out, never falling, 0 for the first; the last
+    number counts for the orders above it, too. arpa: also write lm.arpa.gz, for other programs.
+    """
+
+    type: Literal["ngram"]
+    order: Annotated[int, Field(ge=1, le=10)] = 6
+    prune: list[NotNegative] = []
+    arpa: bool = False
+    vocab_size: Positive | None = None
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> "NgramLMConfig":
+        if len(self.prune) > self.order or any(self.prune[:1]) or sorted(self.prune) != self.prune:
+            raise ValueError(
+                f"prune: got {self.prune}, wanted at most {self.order} counts that never fall, the first 0"
+            )
+        return self
+
+
 LMConfig = Annotated[S4LMConfig | TransformerLMConfig, Field(discriminator="type")]
+AnyLMConfig = Annotated[S4LMConfig | TransformerLMConfig | NgramLMConfig, Field(discriminator="type")]
 
 
 class TextConfig(StrictModel):

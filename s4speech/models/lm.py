@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from s4speech.config.base import StrictModel, dump_config, load_config
-from s4speech.config.lm import LMConfig, TransformerLMConfig
+from s4speech.config.lm import AnyLMConfig, LMConfig, NgramLMConfig, TransformerLMConfig
 from s4speech.layers import (
     S4D,
     CausalAttention,
@@ -24,7 +24,8 @@ from s4speech.errors import InputError
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
 from s4speech.search.hypothesis import Scorer
-from s4speech.search.ngram import NgramLM
+from s4speech.search.ngram import load_ngram_scorer
+from s4speech.text.ngram_file import NAME as NGRAMS
 from s4speech.text.tokenizer import Tokenizer
 
 
@@ -110,7 +111,7 @@ class LMPackageConfig(StrictModel):
 
     task: Literal["lm"] = "lm"
     language: str = "en"
-    model: LMConfig
+    model: AnyLMConfig
 
 
 def save_lm(
@@ -144,6 +145,8 @@ def load_lm(folder: str | Path) -> tuple[LanguageModel, LMPackageConfig]:
     folder = Path(folder)
     config = load_config(LMPackageConfig, folder / "config.yaml")
     load_tokenizer(folder, config.model.vocab_size)
+    if isinstance(config.model, NgramLMConfig):
+        raise InputError(f"{folder}: an n-gram model, wanted one of layers; load it with load_scorer")
     return build_lm(config.model, folder / "config.yaml", folder / "model.safetensors"), config
 
 
@@ -156,13 +159,15 @@ def load_scorer(path: str | Path, tokenizer: Tokenizer, device: torch.device | s
     """
     path = Path(path)
     if not path.is_dir():
-        return NgramLM(path, tokenizer)
+        return load_ngram_scorer(path, tokenizer)
     own = Tokenizer.load(path / "tokenizer.model")
     if own.pieces != tokenizer.pieces:
         raise InputError(
             f"language model {path}: its {own.vocab_size} tokens are not the {tokenizer.vocab_size} of the"
             " recogniser; train it with the recogniser's tokenizer.model"
         )
+    if (path / NGRAMS).is_file():
+        return load_ngram_scorer(path, tokenizer)
     model, _ = load_lm(path)
     return model.to(device).freeze()
 

@@ -79,10 +79,9 @@ def test_probabilities_by_hand(lm: NgramLM, tokenizer: Tokenizer) -> None:
         found = log10_after(lm, tokens)
         assert {token: found[token] for token in by_token} == pytest.approx(by_token, abs=1e-5)
 
-    # <s>: one bigram, all else backs off. c and the blank are nowhere: as <unk>.
-    expect(
-        [SOS], {word: -0.1, a: -0.5 - 0.4, b: -0.5 - 0.6, EOS: -0.5 - 0.7, c: -2.5, UNKNOWN: -2.5, 0: -2.5}
-    )
+    # <s>: one bigram, all else backs off. c is nowhere: as <unk>. The blank never follows.
+    after_start = {word: -0.1, a: -0.5 - 0.4, b: -0.5 - 0.6, EOS: -0.5 - 0.7, c: -2.5, UNKNOWN: -2.5}
+    expect([SOS], after_start | {0: -99.5})
     # <s> _: a trigram for b; a by the bigram; the rest by both weights.
     expect([SOS, word], {b: -0.2, a: -0.6 - 0.25, EOS: -0.6 - 0.1 - 0.7, c: -0.6 - 0.1 - 2.0})
     expect([SOS, word, a], {b: -0.05, EOS: -1.5, a: -0.45 - 0.3 - 0.4})
@@ -204,7 +203,3 @@ def test_an_unreadable_file_is_refused(tokenizer: Tokenizer, tmp_path: Path, dat
     path.write_bytes(data)
     assert message(lambda: NgramLM(path, tokenizer)).startswith(f"{path}: cannot read (")
     assert "No such" in message(lambda: NgramLM(tmp_path / "none", tokenizer))
-
-
-def test_the_cache_is_bounded(lm: NgramLM) -> None:
-    assert lm._row.cache_info().maxsize is not None
