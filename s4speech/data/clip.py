@@ -90,7 +90,8 @@ def _file(clip: Clip) -> str | io.BytesIO:
 def _wanted(clip: Clip, rate: int) -> tuple[int, int]:
     """First sample and number of samples, at the file's rate; resampled ones are known to half a sample."""
     if clip.duration_s is not None:
-        return round(clip.start_s * rate), int(clip.duration_s * rate - 0.5)
+        samples = clip.duration_s * rate
+        return round(clip.start_s * rate), round(samples) if rate == clip.rate else int(samples - 0.5)
     if rate == clip.rate:
         return 0, clip.samples
     return 0, int((clip.samples - 0.5) * rate / clip.rate)

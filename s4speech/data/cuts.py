@@ -126,7 +126,7 @@ def gather(rows: Iterable[tuple[str, Utterance | Finding]]) -> tuple[list[MonoCu
             continue
         try:
             cuts.append(make_cut(row))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             findings.append(Finding(row.id, where, f"wrong times: {error}", kind="times"))
     return cuts, findings
 
