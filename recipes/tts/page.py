@@ -5,8 +5,6 @@ played, and the files can be used alone. `embed=True` puts everything into the o
 or attached (a third larger than the audio). No script, nothing from the network.
 """
 
-import base64
-import html
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,19 +15,9 @@ import soundfile
 
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
+from s4speech.metrics.html_parts import document, embedded, escape, row, table
 
-_STYLE = """
-:root { color-scheme: light dark }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px; padding: 0 1rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { border-bottom: 1px solid #8886; padding: .45rem .7rem; text-align: left; vertical-align: top }
-td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap }
-td.text { min-width: 16rem }
-small { display: block; opacity: .75 }
-audio { width: 15rem; height: 2.2rem }
-img { max-width: 100%; background: #fff }
-"""
+_STYLE = "audio { width: 15rem; height: 2.2rem }\n"
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ def write_page(page: Page, target: Path, *, embed: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for sentence in page.sentences:
-        cells = [f'<td class="text">{_escape(sentence.text)}<small>{_escape(sentence.key)}</small></td>']
+        cells = [f'<td class="text">{escape(sentence.text)}<small>{escape(sentence.key)}</small></td>']
         for system in page.systems:
             take = sentence.takes.get(system)
             if take is None:
@@ -96,47 +84,27 @@ def write_page(page: Page, target: Path, *, embed: bool = False) -> None:
 
 
 def _document(page: Page, rows: Iterable[Iterable[str]], pictures: Iterable[tuple[str, str]]) -> str:
-    title = _escape(page.title)
-    parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        f'<head><meta charset="utf-8"><title>{title}</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head>",
-        f"<body><h1>{title}</h1>",
-        *(f"<p>{_escape(note)}</p>" for note in page.notes),
-    ]
+    body = [f"<p>{escape(note)}</p>" for note in page.notes]
     if page.summary:
-        columns = list(dict.fromkeys(name for row in page.summary for name in row))
-        cells = [
-            [f'<td class="number">{_escape(row.get(name, ""))}</td>' for name in columns]
-            for row in page.summary
-        ]
-        for row_cells, row in zip(cells, page.summary, strict=True):
-            row_cells[0] = f'<th scope="row">{_escape(row.get(columns[0], ""))}</th>'
-        parts += ["<h2>Summary</h2>", _table(columns, cells)]
-    parts += ["<h2>Sentences</h2>", _table(["text", *page.systems], rows)]
+        columns = list(dict.fromkeys(name for line in page.summary for name in line))
+        cells = [row([line.get(name, "") for name in columns]) for line in page.summary]
+        body += ["<h2>Summary</h2>", table(columns, cells)]
+    body += ["<h2>Sentences</h2>", table(["text", *page.systems], rows)]
     for caption, address in pictures:
-        name = _escape(caption)
-        parts.append(f'<h2>{name}</h2><img loading="lazy" alt="{name}" src="{_escape(address)}">')
-    return "\n".join([*parts, "</body></html>", ""])
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f'<th scope="col">{_escape(name)}</th>' for name in columns)
-    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+        name = escape(caption)
+        body.append(f'<h2>{name}</h2><img loading="lazy" alt="{name}" src="{escape(address)}">')
+    return document(page.title, body, style=_STYLE)
 
 
 def _player(address: str, label: str) -> str:
-    return f'<audio controls preload="none" aria-label="{_escape(label)}" src="{_escape(address)}"></audio>'
+    return f'<audio controls preload="none" aria-label="{escape(label)}" src="{escape(address)}"></audio>'
 
 
 def _told(take: Take) -> str:
-    scores = " · ".join(f"{_escape(name)} {_escape(value)}" for name, value in take.scores.items())
+    scores = " · ".join(f"{escape(name)} {escape(value)}" for name, value in take.scores.items())
     lines = [scores] if scores else []
     if take.heard is not None:
-        lines.append(f"heard: {_escape(take.heard) or '(nothing)'}")
+        lines.append(f"heard: {escape(take.heard) or '(nothing)'}")
     return "".join(f"<small>{line}</small>" for line in lines)
 
 
@@ -172,7 +140,7 @@ def _read(path: Path) -> bytes:
 
 
 def _embedded(name: str, kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return embedded(kind, data)
 
 
 def _beside(folder: Path, name: str, data: bytes) -> str:
@@ -182,7 +150,3 @@ def _beside(folder: Path, name: str, data: bytes) -> str:
 
 def _file_name(text: str) -> str:
     return re.sub("[^A-Za-z0-9_-]+", "-", text).strip("-") or "x"
-
-
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)
