@@ -1,0 +1,40 @@
+"""Every recipe that is shipped prints its plan on a machine with no data and no network."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s4speech.config import load_config
+from tests.conftest import REPOSITORY
+from tests.e2e.test_shipped import CONFIGS, RECIPE_FILES, name, recipe_of, stages
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the recipes and nothing else, on a machine that reaches nobody."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a dry run asked the network")
+
+    (tmp_path / "egs").symlink_to(REPOSITORY / "egs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("COLUMNS", "300")
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=name)
+def test_a_dry_run_needs_no_data(bare: Path, recipes_here: Run, path: Path) -> None:
+    code, plan, errors = recipes_here(path, "--dry-run", recipe=recipe_of(path))
+    assert (code, errors) == (0, "")
+    config = load_config(CONFIGS[recipe_of(path)], path)
+    assert f"plan for {config.exp_dir}" in plan
+    told = {line.split("│")[1].strip() for line in plan.splitlines() if line.startswith("│")}
+    assert told == stages(config)
+    assert "waits for " in plan or recipe_of(path) == "classify"  # those of sequences make their own data
+    assert [one.name for one in bare.iterdir()] == ["egs"]
