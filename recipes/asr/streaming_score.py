@@ -55,7 +55,7 @@ def score(context: ASRContext, folder: Path) -> None:
                     p50, p90 = np.percentile(found, [50, 90]).tolist()
                     results["delay"][f"{part}/{key}"] = {"words": len(found), "p50_s": p50, "p90_s": p90}
                     late.add_row(part, chunk, LABELS[method], str(len(found)), f"{p50:.2f}", f"{p90:.2f}")
-        results["compare"] |= _compared(context, folder, part, rows, gained)
+        results["compare"] |= _compared(context, folder, part, rows, gained, reports[part])
         results["calibration"][part] = _calibration(context, rows)
         single = 0.0
         for count in context.config.streaming.groups:
@@ -79,9 +79,12 @@ def score(context: ASRContext, folder: Path) -> None:
 
 
 def _compared(
-    context: ASRContext, folder: Path, part: str, rows: Rows, gained: Table
+    context: ASRContext, folder: Path, part: str, rows: Rows, gained: Table, shown: dict[str, ErrorReport]
 ) -> dict[str, dict[str, Any]]:
-    """What was decoded with language models: error rates, and against what was decoded without one."""
+    """What was decoded with language models: error rates, and against what was decoded without one.
+
+    Those that no chunk is decoded with otherwise join the reports that are shown.
+    """
     names = [fused_key(name) for name in context.config.streaming.compare_lms]
     compared = _read(context.exp_dir / "compare" / f"{part}.jsonl") if names else []
     fused = {row["id"]: row for row in compared}
@@ -93,6 +96,7 @@ def _compared(
             f"{chunk}/{key}": _report(folder, f"{part}.{chunk}.{key}", together, f"{chunk}/{key}")
             for key in (RESCORED, *used, *names)
         }
+        shown |= {f"{chunk} {name}": reports[f"{chunk}/{name}"] for name in names}
         found = gains(reports)
         for key, against in found.items():
             results[f"{part}/{key}"] = report_as_dict(reports[key]) | {"against": against}

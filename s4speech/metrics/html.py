@@ -246,6 +246,8 @@ def _packed(pairs: Iterable[Pair]) -> list[Any]:
 
 
 def _verdict(comparison: Comparison) -> str:
+    if comparison.test.z == 0 and comparison.difference:
+        return "cannot tell"
     if comparison.test.p >= 0.05:
         return "no"
     return "better" if comparison.test.z < 0 else "worse"

@@ -49,6 +49,7 @@ def format_comparison(
         f" {_signed(comparison.difference):>11}"
         f"  {_signed(low) + ' to ' + _signed(high):<18} {_signed(comparison.relative, 1) + ' %':>9}",
         f"MAPSSWE: {test.segments} segments, z {test.z:.2f}, {_probability(test.p)}: {_verdict(comparison)}",
+        *(["fewer than 50 segments: z and p are rough"] if 0 < test.segments < 50 else []),
         f"utterances: {comparison.wins} better here, {comparison.losses} better there,"
         f" {len(comparison.errors) - comparison.wins - comparison.losses} equal",
     ]
@@ -153,9 +154,12 @@ def _group_as_dict(group: Group) -> dict[str, Any]:
 
 
 def _verdict(comparison: Comparison) -> str:
-    if comparison.test.p >= 0.05:
+    test = comparison.test
+    if test.z == 0 and comparison.difference:
+        return "segments too few or too even for the test"
+    if test.p >= 0.05:
         return "no significant difference at 0.05"
-    return f"this is significantly {'better' if comparison.test.z < 0 else 'worse'} (p < 0.05)"
+    return f"this is significantly {'better' if test.z < 0 else 'worse'} (p < 0.05)"
 
 
 def _probability(p: float) -> str:
