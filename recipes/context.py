@@ -11,6 +11,7 @@ from rich.console import Console
 from s4speech.config.base import StrictModel
 from s4speech.config.train import TrainerConfig
 from s4speech.errors import InputError
+from s4speech.train.strategy import check_processes
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -47,7 +48,8 @@ class RecipeContext(Generic[R]):
 
 
 def check_trainer(train: TrainerConfig, section: str = "train") -> None:
-    """Raises InputError: the config section `train` wants GPUs that are not there."""
+    """Raises InputError: the config section `train` wants GPUs, or processes, that are not there."""
+    check_processes(train)
     there = max(torch.cuda.device_count(), int(torch.backends.mps.is_available()))
     if train.accelerator == "gpu" and there < train.devices:
         key = "devices" if there else "accelerator"

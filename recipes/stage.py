@@ -9,7 +9,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from recipes.records import (
     read_record,
     write_record,
 )
+from s4speech.data.processes import TookPart, launched
 from s4speech.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Context(Protocol):
 
 
 C = TypeVar("C", bound=Context)
+POLL_S = 0.5  # how often a process looks what the first one does
 
 
 def _no_inputs(context: object) -> Sequence[Path]:
@@ -75,6 +77,7 @@ class Stage(Generic[C]):
     check: Callable[[C], None] = _no_check
     kept: str | None = None
     version: int = 1  # add one when new code makes old results wrong
+    training: bool = False  # run by all processes of torchrun or srun; other stages by the first
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def run_stages(
 
     A stage whose dependencies changed starts in an empty directory; one that was interrupted keeps its files.
     With `dry_run` the plan is printed and nothing is written; external input may be missing, and is named.
+    Of several processes with the same command (torchrun, srun, GPUs) the first one does all this; the others
+    wait, and take part in trainings.
     Raises InputError: an unknown stage name, missing external input, an upstream stage outside the range that
     is not done, a directory in use or not ours. Raises ValueError: `stages` itself is not in order.
     """
@@ -111,6 +116,10 @@ def run_stages(
         console.print(_table(plan, exp_dir))
         return plan
     fingerprints = _fingerprints(stages, context, chosen)
+    if launched().rank:
+        console.quiet = True
+        _take_part([one for one in stages if one.name in chosen], context, exp_dir, fingerprints)
+        return []
     with experiment_lock(exp_dir):
         plan = _plan(stages, chosen, fingerprints, exp_dir)
         by_name = {one.name: one for one in stages}
@@ -131,6 +140,23 @@ def run_stages(
     if not any(planned.run for planned in plan):
         say(f"nothing to do; to run a stage again, delete its directory in {exp_dir}")
     return plan
+
+
+def _take_part(stages: Sequence[Stage[C]], context: C, exp_dir: Path, fingerprints: dict[str, str]) -> None:
+    """What a process does that is not the first one: wait for each stage, and train with the others.
+
+    What the first process does is seen in its files: started.json, then done.json, each for this config and
+    these results of earlier stages.
+    """
+    for one in stages:
+        helped, directory = False, exp_dir / one.name
+        while _why_run(one, fingerprints[one.name], exp_dir, set()) is not None:
+            token = _token(one, fingerprints[one.name], exp_dir)
+            if one.training and not helped and _matches(read_record(directory / STARTED), token):
+                with suppress(TookPart):
+                    one.run(context, directory)
+                helped = True
+            time.sleep(POLL_S)
 
 
 def _chosen(stages: Sequence[Stage[C]], first: str | None, last: str | None) -> list[str]:

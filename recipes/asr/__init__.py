@@ -71,6 +71,7 @@ _TO_A_MODEL: tuple[Stage[ASRContext], ...] = (
     Stage(
         "train",
         train,
+        training=True,
         config=_training,
         needs=("prepare", "tokenizer", "stats"),
         inputs=_initial_weights,

@@ -32,6 +32,7 @@ STAGES: tuple[Stage[ClassifyContext], ...] = (
     Stage(
         "train",
         train,
+        training=True,
         config=_training,
         needs=("prepare",),
         check=ClassifyContext.check_trainer,

@@ -35,8 +35,8 @@ def train(context: ClassifyContext, folder: Path) -> None:
     task = ClassifyTask(model, config)
     fit(task, loader, valid, folder, progress=context.console.is_terminal)
     minutes = round(task.trained_s / 60, 2)
-    cost: dict[str, Any] = {"parameters": parameters, "steps": task.global_step, "minutes": minutes}
+    cost: dict[str, Any] = {"parameters": parameters, "steps": task.steps, "minutes": minutes}
     cost |= {"threads": torch.get_num_threads(), "command": context.command}
     write_by_rename(folder / "training.json", json.dumps(cost, indent=1))
-    context.say(f"train: {task.global_step} steps, {minutes} minutes")
+    context.say(f"train: {task.steps} steps, {minutes} minutes")
     plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png", LEARNING_CURVES)

@@ -40,6 +40,7 @@ STAGES: tuple[Stage[LMContext], ...] = (
     Stage(
         "train",
         _train,
+        training=True,
         config=_training,
         needs=("prepare",),
         check=LMContext.check_trainer,

@@ -30,14 +30,14 @@ def train(context: LMContext, folder: Path) -> None:
         workers=config.workers,
     )
     valid = valid_loader(TextRows(context.rows_path("valid")), config.batch_size)
-    steps = config.epochs * len(loader)
-    context.say(f"train: {parameters} parameters, {steps} batches")
+    context.say(f"train: {parameters} parameters")
     task = LMTask(model, config)
     fit(task, loader, valid, folder, progress=context.console.is_terminal)
     minutes = round(task.trained_s / 60, 2)
-    cost: dict[str, Any] = {"parameters": parameters, "steps": task.global_step, "minutes": minutes}
-    cost |= {"tokens": steps * config.batch_size * config.devices * context.config.text.length}
+    cost: dict[str, Any] = {"parameters": parameters, "steps": task.steps, "minutes": minutes}
+    rows_read = task.steps * config.accumulate * config.batch_size
+    cost |= {"tokens": rows_read * context.config.text.length}
     cost |= {"threads": torch.get_num_threads(), "command": context.command}
     write_by_rename(folder / "training.json", json.dumps(cost, indent=1))
-    context.say(f"train: {task.global_step} steps, {cost['tokens']} tokens, {minutes} minutes")
+    context.say(f"train: {task.steps} steps, {cost['tokens']} tokens, {minutes} minutes")
     plot_learning_curves(folder / "metrics" / "metrics.csv", folder / "learning_curves.png", LEARNING_CURVES)

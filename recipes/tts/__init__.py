@@ -76,6 +76,7 @@ STAGES: tuple[Stage[TTSContext], ...] = (
     Stage(
         "align",
         align,
+        training=True,
         config=_align,
         needs=("prepare", "text", "stats"),
         check=TTSContext.check_align,
@@ -84,6 +85,7 @@ STAGES: tuple[Stage[TTSContext], ...] = (
     Stage(
         "train",
         train,
+        training=True,
         config=_training,
         needs=("prepare", "text", "stats", "align"),
         check=TTSContext.check_train,
@@ -92,6 +94,7 @@ STAGES: tuple[Stage[TTSContext], ...] = (
     Stage(
         "vocoder",
         train_vocoder,
+        training=True,
         config=_vocoder("train_vocoder"),
         needs=("prepare", "stats"),
         check=TTSContext.check_vocoder,
@@ -100,6 +103,7 @@ STAGES: tuple[Stage[TTSContext], ...] = (
     Stage(
         "finetune",
         finetune,
+        training=True,
         config=_vocoder("finetune"),
         needs=("prepare", "text", "stats", "align", "train", "vocoder"),
         check=TTSContext.check_finetune,

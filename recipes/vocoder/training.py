@@ -1,5 +1,6 @@
 """Stages vocoder and finetune."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def finetune(context: TTSContext, folder: Path) -> None:
     config = context.finetuning
     path = folder / "mels.safetensors"
     if not path.exists():
-        unfinished = path.with_suffix(".tmp")
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # each process of a training may make it
         save_file(_predicted(context), unfinished)
         unfinished.replace(path)
     torch.manual_seed(config.seed)

@@ -46,10 +46,10 @@ class TrainerConfig(StrictModel):
     optimizer: adamw, or muon for the matrices of hidden layers at muon_lr and AdamW for the rest. ssm_lr:
     learning rate of the SSM dynamics (null: min(lr, 1e-3)). schedule: warm-up, then linear (straight to 0 at
     the end of the last epoch), cosine (half a cosine, to 0 there) or inverse_sqrt (1 / sqrt(step), as in
-    ESPnet). accumulate: micro-batches an optimiser step, over all processes. keep: checkpoints kept, the best on
-    the validation part. validate_every: epochs between validations; the last epoch is validated too.
-    checkpoint_minutes: at most that much of a training is lost when it is killed. workers: processes that make
-    batches. The number of threads is torch's (OMP_NUM_THREADS).
+    ESPnet). accumulate: micro-batches an optimiser step, over all processes. keep: checkpoints kept, the best
+    on the validation part. validate_every: epochs between validations; the last epoch is validated too.
+    checkpoint_minutes: at most that much of a training is lost when it is killed. workers: processes that
+    make batches. The number of threads is torch's (OMP_NUM_THREADS).
     """
 
     epochs: Epochs = 60

@@ -3,11 +3,11 @@
 import os
 from typing import NamedTuple
 
-import torch
-
 
 def processes() -> tuple[int, int]:
     """Rank of this process and their number in torch.distributed; (0, 1) without it."""
+    import torch  # what runs the stages of a recipe needs only the rest of this file
+
     # asked late: loaders are made before the processes of a distributed training know each other
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -23,6 +23,10 @@ class Launched(NamedTuple):
     rank: int = 0
     size: int = 1
     outside: bool = False
+
+
+class TookPart(Exception):
+    """This process has trained with the first one, which does everything else."""
 
 
 def launched() -> Launched:

@@ -20,9 +20,7 @@ from s4speech.train.curves import Curves
 from s4speech.train.resume import LAST, PREVIOUS, Place
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a pre-emption; what SLURM can send some time before
-VALIDATION_S = (
-    30.0  # a training that is further than this from its last checkpoint is saved before a validation
-)
+VALIDATION_S = 30.0  # further than this from its last checkpoint, a training is saved before a validation
 
 
 class StopRequest:
@@ -68,8 +66,9 @@ class StopRequest:
 
 
 class Saver(pl.Callback):
-    """Writes checkpoints/last.ckpt: at the start of an epoch that follows a validation, every `minutes` between
-    two optimiser steps, at the end, and when the training is asked to stop, which then ends with `Stopped`.
+    """Writes checkpoints/last.ckpt: at the start of an epoch that follows a validation, every `minutes`
+    between two optimiser steps, at the end, and when the training is asked to stop, which then ends with
+    `Stopped`.
 
     Always between two steps, when everything of the step before has been logged: what follows is the same as
     without a stop. The file is there whole at every moment, and so is the one before.

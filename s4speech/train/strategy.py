@@ -1,4 +1,4 @@
-"""How the processes of a training work together: what `train.strategy`, `devices` and `nodes` mean to Lightning."""
+"""How the processes of a training work together: `train.strategy`, `devices`, `nodes` for Lightning."""
 
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ class PlainFiles(TorchCheckpointIO):
         torch.save(checkpoint, path)
 
 
-def make_strategy(config: TrainerConfig) -> Strategy | str:
-    """Lightning's strategy for a training. Raises InputError: not as many processes as `config` says."""
+def check_processes(config: TrainerConfig) -> None:
+    """Raises InputError: other processes were started than `config` says."""
     start = launched()
     if start.outside and start.size != config.processes:
         raise InputError(
@@ -40,6 +40,11 @@ def make_strategy(config: TrainerConfig) -> Strategy | str:
             f"train.nodes: got {config.nodes}, but neither torchrun nor srun has started this process; "
             "see docs/scale.md for the command, or set train.nodes=1"
         )
+
+
+def make_strategy(config: TrainerConfig) -> Strategy | str:
+    """Lightning's strategy for a training. Raises InputError: see `check_processes`."""
+    check_processes(config)
     if config.strategy == "fsdp":
         # whole state dicts: a checkpoint is the same as of any other training
         return FSDPStrategy(
@@ -50,5 +55,5 @@ def make_strategy(config: TrainerConfig) -> Strategy | str:
     on_cpu = config.accelerator == "cpu" or not torch.cuda.is_available()
     # Buffers never change while training, and processes do not evaluate the same number of batches. On a CPU,
     # Lightning's own choice would run the whole recipe again in each process.
-    method = "fork" if on_cpu and not start.outside else "popen"
+    method = "fork" if on_cpu and not launched().outside else "popen"
     return DDPStrategy(start_method=method, broadcast_buffers=False)

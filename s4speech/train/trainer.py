@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DataLoader
 
 from s4speech.config.train import TrainerConfig
-from s4speech.data.processes import launched
+from s4speech.data.processes import TookPart, launched
 from s4speech.data.sampler import EpochSampler
 from s4speech.errors import Stopped
 from s4speech.train.curves import Curves
@@ -96,7 +96,7 @@ class Task(pl.LightningModule):
             set_lr(self.trainer.optimizers[0], factor)
 
     def heard_in(self, seconds: float, batch_idx: int) -> float:
-        """seconds: of audio in a micro-batch -> at the end of a step those of all processes in it, 0 before."""
+        """seconds: of audio in a micro-batch -> at the end of a step those of all processes in it, else 0."""
         self._unheard_s += seconds
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches:
             return 0.0
@@ -139,7 +139,8 @@ def run_trainer(
     train: its sampler is a `PlacedSampler`; the loaders share the data between processes themselves.
     Writes checkpoints (the best `keep` and the last), TensorBoard events and metrics.csv under `folder`.
     Raises Stopped: a signal has asked for it, and the place is saved. Raises InputError: the processes that
-    were started are not those of the config; no checkpoint can be read.
+    were started are not those of the config; no checkpoint can be read. Raises TookPart, when the training is
+    over: this is not the first of the processes that were started.
     """
     config, start, stop = task.config, launched(), StopRequest()
     pl.seed_everything(config.seed, verbose=False)
@@ -160,9 +161,11 @@ def run_trainer(
         if isinstance(valid.sampler, EpochSampler):
             valid.sampler.everywhere = config.strategy == "fsdp"  # whose processes run in step
         _fit(trainer, task, train, valid, last)
-    if start.rank == 0:  # Lightning brings back the weights from other processes, but neither of these
-        content = load_checkpoint(folder / "checkpoints" / LAST)
-        task.trained_s, task.steps = float(content["trained_s"]), int(content["global_step"])
+    if start.rank:
+        raise TookPart
+    # Lightning brings back the weights from the processes that it has started, but neither of these
+    content = load_checkpoint(folder / "checkpoints" / LAST)
+    task.trained_s, task.steps = float(content["trained_s"]), int(content["global_step"])
 
 
 def _place(last: Path | None) -> Place:
@@ -231,15 +234,18 @@ def _fit(
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's hardware report, advertisements and advice about its own code from the terminal."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    loggers.append(logging.getLogger("torch.multiprocessing.spawn"))
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\.")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:

@@ -83,8 +83,7 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
     assert (checkpoints / "last.ckpt").exists()
 
     # Continues with epoch 4 of 12; is killed when a best checkpoint is on the disk and the last one is not.
-    saving = "lightning.pytorch.callbacks:ModelCheckpoint._save_none_monitor_checkpoint"
-    output = run_killed(experiment, saving, 2, *options)
+    output = run_killed(experiment, "s4speech.train.saver:Saver._save", 2, *options)
     assert "prepare: skip" in output and "train: run, interrupted, continues" in output
     log = (experiment.exp_dir / "train" / "log.txt").read_text()
     assert "continued with epoch 4 of 12" in log and "continues with epoch 1 " not in log
@@ -105,10 +104,8 @@ def test_killed_at_every_turn(finished: Experiment, tiny_corpus: Path, tmp_path:
         *map(str, range(5, epochs + 1)),
     ]  # the fifth twice: its end was lost
     assert validations(experiment) == validations(finished)
-    # The same seed, the same training: before it is killed for the first time.
-    assert [row["valid/ctc"] for row in validated(experiment)[:3]] == [
-        row["valid/ctc"] for row in validated(finished)[:3]
-    ]
+    # The same training as one that is not killed, to the last bit.
+    assert validated(experiment) == validated(finished)
     assert len([path for path in checkpoints.iterdir() if path.name != "last.ckpt"]) == 3  # train.keep
     assert {"train", "average"} <= stages_done(experiment) and "decode" not in stages_done(experiment)
     first = experiment.exp_dir / "decode" / "test-tiny.jsonl"

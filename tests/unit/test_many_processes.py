@@ -1,0 +1,80 @@
+"""A recipe that several processes run: the first one does everything, the others train with it."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from recipes import stage as engine
+from recipes.stage import Stage, run_stages
+from s4speech.config import StrictModel
+from s4speech.data.processes import Launched, TookPart
+
+
+class Config(StrictModel):
+    lr: float = 0.1
+
+
+@dataclass
+class Toy:
+    """prepare -> train -> score; `ran` says who ran what."""
+
+    config: Config = field(default_factory=Config)
+    ran: list[tuple[str, str]] = field(default_factory=list)
+    meeting: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20))
+
+    def stages(self) -> list["Stage[Toy]"]:
+        return [
+            Stage("prepare", step("prepare")),
+            Stage("train", train, ("lr",), needs=("prepare",), training=True),
+            Stage("score", step("score"), needs=("train",)),
+        ]
+
+
+def step(name: str):  # type: ignore[no-untyped-def]
+    def run(toy: Toy, folder: Path) -> None:
+        time.sleep(0.05)
+        toy.ran.append((threading.current_thread().name, name))
+
+    return run
+
+
+def train(toy: Toy, folder: Path) -> None:
+    toy.ran.append((threading.current_thread().name, "train"))
+    toy.meeting.wait()  # as processes of a training do
+    if threading.current_thread().name == "1":
+        raise TookPart
+
+
+def test_the_first_process_runs_the_stages_and_the_others_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POLL_S", 0.01)
+    monkeypatch.setattr(engine, "launched", lambda: Launched(int(threading.current_thread().name), 2, True))
+
+    def run(toy: Toy) -> list[tuple[str, str]]:
+        toy.ran.clear()
+        threads = [
+            threading.Thread(
+                target=run_stages,
+                args=(toy.stages(), toy, tmp_path),
+                kwargs={"console": Console(quiet=True)},
+                name=str(rank),
+                daemon=True,
+            )
+            for rank in (1, 0)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+        assert not any(thread.is_alive() for thread in threads)
+        return sorted(toy.ran)
+
+    everything = [("0", "prepare"), ("0", "score"), ("0", "train"), ("1", "train")]
+    assert run(Toy()) == everything
+    assert run(Toy()) == []
+    assert run(Toy(Config(lr=0.2))) == [one for one in everything if one[1] != "prepare"]
