@@ -127,21 +127,21 @@ def main() -> None:
         often = "train.checkpoint_minutes=0.0001"
         if run(configs["killed"], often, "--stop-stage", "stats"):
             raise SystemExit("the stages before the training failed")
-        kills = 0
-        while kills < options.kills:
-            name = rng.choice(list(MOMENTS))
+        names = [name for _ in range(options.kills) for name in rng.sample(list(MOMENTS), len(MOMENTS))]
+        for kills, name in enumerate(names[: options.kills]):
             owner, function, most = MOMENTS[name]
             call, workers = rng.randint(1, most), 2 * (kills % 2)
             code = run(configs["killed"], often, f"train.workers={workers}", moment=(owner, function, call))
             if code != -signal.SIGKILL:
                 raise SystemExit(f"after {kills} kills: exit code {code}, wanted a kill in {name}")
-            kills += 1
-            print(f"kill {kills}: in {name}, call {call}, {workers} workers", flush=True)
+            print(f"kill {kills + 1}: in {name}, call {call}, {workers} workers", flush=True)
         if run(configs["killed"], often):
             raise SystemExit("the last run failed")
         found = differences(folder / "whole", folder / "killed")
-        print("different: " + ", ".join(found) if found else f"{kills} kills: the same to the last bit")
-        raise SystemExit(bool(found))
+        print(
+            "different: " + ", ".join(found) if found else f"{options.kills} kills: the same to the last bit"
+        )
+        raise SystemExit(int(bool(found)))
 
 
 if __name__ == "__main__":
