@@ -12,6 +12,7 @@ from recipes.asr.config import ASRRecipe
 from recipes.asr.context import ASRContext
 from recipes.asr.data import doctor, prepare, stats, tokenizer
 from recipes.asr.evaluation import decode, package, score
+from recipes.asr.plan import with_plan
 from recipes.asr.training import average, train
 from recipes.asr.tune import tune
 from recipes.download import provide_corpora
@@ -198,6 +199,7 @@ def stages_of(config: ASRRecipe) -> Stages:
         stages = streaming_stages(bool(streams.compare_lms), streams.tune is not None, start)
     else:
         stages = offline_stages(config.decode.tune is not None, start)
+    stages = with_plan(stages, config.train)
     return stages if config.pretrained is None else stages[:-1]  # there is a package already
 
 

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from recipes.asr.context import ASRContext
+from recipes.asr.plan import max_duration_s
 from recipes.asr.plots import learning_curves, plot_attention
 from recipes.plots import plot_learning_curves
 from s4speech.config.train import InitConfig, TrainConfig
@@ -40,14 +41,13 @@ def train(context: ASRContext, folder: Path) -> None:
     augment = None
     if config.augment is not None:
         augment = CutAugmenter(config.augment, model.features.sample_rate, config.seed)
-    sampler = EpochSampler(
-        choose, max_duration_s=config.max_duration_s, shuffle=True, seed=config.seed, change=augment
-    )
+    batch_s = max_duration_s(context)
+    sampler = EpochSampler(choose, max_duration_s=batch_s, shuffle=True, seed=config.seed, change=augment)
     loader = make_loader(ASRDataset(model.features, encode, config.cache_gib), sampler, config.workers)
     valid_cuts = context.cuts("valid")
     valid = make_loader(
         ASRDataset(model.features, encode, config.cache_gib),
-        EpochSampler(lambda epoch: valid_cuts, max_duration_s=config.max_duration_s, shuffle=False),
+        EpochSampler(lambda epoch: valid_cuts, max_duration_s=batch_s, shuffle=False),
         min(config.workers, 1),
     )
     task = ASRTask(model, config, context.config.model.specaugment, planned_s, context.tokenizer.decode)

@@ -16,6 +16,7 @@ NOT_IN_THE_RESULT = {
     "cache_gib",
     "checkpoint_minutes",
     "devices",
+    "memory_gib",
     "nodes",
     "strategy",
     "workers",
@@ -104,7 +105,8 @@ class TrainerConfig(StrictModel):
 class TrainConfig(TrainerConfig):
     """Training of a recognition model.
 
-    max_duration_s: seconds of audio a batch, padding included.
+    max_duration_s: seconds of audio a micro-batch, padding included; auto: the most that fits into memory_gib
+    (null: into what is free), which the stage `plan` finds once.
     speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
     beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full
     one with short utterances only; CTC finds the alignment of 12 s utterances far sooner after it has found
@@ -123,7 +125,8 @@ class TrainConfig(TrainerConfig):
     augment_after: NotNegative = 0
     join: Positive = 1
     join_after: NotNegative = 0
-    max_duration_s: PositiveFloat = 400.0
+    max_duration_s: PositiveFloat | Literal["auto"] = 400.0
+    memory_gib: PositiveFloat | None = None
     speeds: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)] = [0.9, 1.0, 1.1]
     augment: AugmentConfig | None = None
     cache_gib: NotNegativeFloat = 0.0
