@@ -6,8 +6,8 @@ numbers: counts of the highest order as they are; below it an n-gram counts the 
 except those that begin with <s>; three discounts an order from its counts of counts; the unigrams are
 interpolated with the uniform distribution; what is pruned leaves its mass to the back-off.
 
-Memory: 8 bytes a token of text, then about 40 for every different n-gram of the highest order and 20 for
-those of lower ones; `estimate` asks first.
+Memory: about 11 bytes a token of text, or 40 for every different n-gram of the highest order, whichever is
+more, and 40 for what is kept of lower orders; where there is less, it stops before it begins to swap.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def estimate(
         raise InputError(
             f"n-grams: {len(tokens)} tokens; wanted sentences between <s> and </s>, at least one"
         )
-    check_memory(8 * len(tokens), f"{len(tokens)} tokens")
+    check_memory(10 * len(tokens), f"{len(tokens)} tokens")
     tokens = tokens.astype(token_type(vocab_size), copy=False)
     ends = np.flatnonzero(tokens == EOS)
     discounts: list[Discounts] = []
@@ -136,18 +136,19 @@ def _longest(tokens: Ints, order: int, vocab_size: int) -> _Counts:
     whole = np.ones(max(last, 0), bool)
     for i in range(1, order - 1):
         whole &= tokens[i : last + i] != EOS
-    words, raw = _count(tokens, np.flatnonzero(whole), order, vocab_size)
+    words, raw = _count(tokens, whole, order, vocab_size)
     return _Counts(words, raw, raw)
 
 
-def _count(tokens: Ints, where: NDArray[np.int64], n: int, vocab_size: int) -> tuple[Ints, Ints]:
-    """The different windows tokens[i : i + n], i of `where` -> (n, G) sorted, how often each stands (G,)."""
-    digits = digits_per_number(vocab_size)
-    parts = [np.empty(len(where), np.uint64) for _ in range(0, n, digits)]
-    for start in range(0, len(where), _CHUNK):
-        chunk = where[start : start + _CHUNK]
-        for part, packed in zip(parts, pack([tokens[chunk + i] for i in range(n)], vocab_size), strict=True):
-            part[start : start + _CHUNK] = packed
+def _count(tokens: Ints, begins: NDArray[np.bool_], n: int, vocab_size: int) -> tuple[Ints, Ints]:
+    """The different windows tokens[i : i + n] with begins[i] -> (n, G) sorted, how often each stands (G,)."""
+    digits, total, done = digits_per_number(vocab_size), int(begins.sum()), 0
+    parts = [np.empty(total, np.uint64) for _ in range(0, n, digits)]
+    for start in range(0, len(begins), _CHUNK):
+        at = np.flatnonzero(begins[start : start + _CHUNK]) + start
+        for part, packed in zip(parts, pack([tokens[at + i] for i in range(n)], vocab_size), strict=True):
+            part[done : done + len(at)] = packed
+        done += len(at)
     if len(parts) == 1:
         parts[0].sort()
     else:
@@ -155,7 +156,7 @@ def _count(tokens: Ints, where: NDArray[np.int64], n: int, vocab_size: int) -> t
         parts = [part[order] for part in parts]
         del order
     first = changes(parts)
-    raw = np.diff(np.append(first, len(where))).astype(np.uint32)
+    raw = np.diff(np.append(first, total)).astype(np.uint32)
     parts = [part[first] for part in parts]
     check_memory(40 * len(first), f"{len(first)} different {n}-grams")
     words = np.empty((n, len(first)), token_type(vocab_size))
@@ -184,7 +185,8 @@ def _shorten(
     shorter = words[1:, order[first]]
     shorter_raw = np.add.reduceat(raw[order], first, dtype=np.int64)
     # Sentences that are long enough: the next end is not inside the window.
-    starts = ends[:-1][np.diff(ends) >= n - 2]
+    starts = np.zeros(len(tokens), bool)
+    starts[ends[:-1][np.diff(ends) >= n - 2]] = True
     begin, begin_raw = _count(tokens, starts, n - 1, vocab_size)
     at = int(np.searchsorted(shorter[0], EOS))  # none of the others begins with <s>
     lower += (lower >= at) * np.uint32(begin.shape[1])
