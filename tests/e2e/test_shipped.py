@@ -15,6 +15,7 @@ from torch import nn
 from recipes import asr, classify, lm, tts
 from recipes.__main__ import RECIPES, make_parser
 from recipes.asr.config import ASRRecipe
+from recipes.asr.pretrained import with_pretrained
 from recipes.classify.config import ClassifyRecipe
 from recipes.context import RecipeConfig
 from recipes.lm.config import LMRecipe
@@ -56,6 +57,10 @@ CONFIGS: dict[str, type[RecipeConfig]] = {
 FULL_SIZE_MILLIONS = {
     "egs/librispeech/asr/recipe.yaml": 113.2,  # Miyazaki et al. 2023
     "egs/librispeech/asr/streaming.yaml": 116.5,
+    "egs/librispeech/asr/recipe_100h.yaml": 30.4,
+    "egs/csj/asr/recipe.yaml": 110.6,  # at 3300 characters
+    "egs/librispeech/lm/transformer.yaml": 55.6,
+    "egs/librispeech/lm/s4.yaml": 55.4,
     "egs/ljspeech/tts/recipe.yaml": 25.0,  # aligner, acoustic model and vocoder
 }
 
@@ -80,7 +85,7 @@ def stages(config: RecipeConfig) -> set[str]:
     """The names of the stages that a recipe has."""
     match config:
         case ASRRecipe():
-            return {one.name for one in (asr.STREAMING_STAGES if config.streams else asr.STAGES)}
+            return {one.name for one in asr.stages_of(config)}
         case ClassifyRecipe():
             return {one.name for one in classify.STAGES}
         case TTSRecipe():
@@ -94,7 +99,8 @@ def parameters(path: Path) -> int:
     config = load_config(CONFIGS[recipe_of(path)], path)
     match config:
         case ASRRecipe():
-            size = config.tokenizer.vocab_size
+            config = with_pretrained(config)
+            size = config.tokenizer.vocab_size or 3300  # of characters: as many as the texts have
             model: nn.Module = build_asr(config.model.model_copy(update={"vocab_size": size}))
         case ClassifyRecipe():
             task = config.task
@@ -102,10 +108,11 @@ def parameters(path: Path) -> int:
             model = build_classifier(config.model, 10, vocab_size, task.type in ("copy", "delay"))
         case TTSRecipe():
             model = voice(config)
+        case LMRecipe() if config.model.type == "ngram":
+            return 0  # it is counted
         case LMRecipe():
-            model = LanguageModel(
-                config.model.model_copy(update={"vocab_size": 256})
-            )  # its tokenizer is not shipped
+            # its tokenizer is not shipped
+            model = LanguageModel(config.model.model_copy(update={"vocab_size": 5000}))
     return sum(p.numel() for p in model.parameters())
 
 
