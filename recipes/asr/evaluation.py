@@ -220,7 +220,7 @@ def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] 
         "Hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "Limits": "; ".join(
             [
-                f"trained on read speech of {config.corpus.name}",
+                f"trained on the speech of {config.corpus.name} alone",
                 "other microphones, accents and noise will do worse",
                 *limits,
             ]
