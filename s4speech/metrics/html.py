@@ -75,16 +75,14 @@ def write_report(
 
 
 def _summary(systems: Mapping[str, ErrorReport], unit: str) -> list[str]:
-    columns = ["system", "WER %", "95 %", "CER %", "95 %", f"{unit}s", "correct"]
+    names = ("WER", "CER") if unit == "word" else ("CER", "WER")  # the main one first
+    columns = ["system", f"{names[0]} %", "95 %", f"{names[1]} %", "95 %", f"{unit}s", "correct"]
     columns += ["sub", "del", "ins", "sentences wrong %"]
     rows = [
         row(
             [
                 name,
-                percent(one.wer),
-                _between(one.wer_interval),
-                percent(one.cer),
-                _between(one.cer_interval),
+                *(cell for which in names for cell in _rate(one, which)),
                 str(one.counts.reference),
                 str(one.counts.correct),
                 str(one.counts.substitutions),
@@ -100,6 +98,13 @@ def _summary(systems: Mapping[str, ErrorReport], unit: str) -> list[str]:
     first = next(iter(systems.values()))
     told = f"<p>{first.sentences} utterances; intervals of 95 % by bootstrap.</p>"
     return ["<h2>Summary</h2>", told, table(columns, rows, "numbers"), *drawn]
+
+
+def _rate(report: ErrorReport, name: str) -> tuple[str, str]:
+    """An error rate and its interval."""
+    if name == "WER":
+        return percent(report.wer), _between(report.wer_interval)
+    return percent(report.cer), _between(report.cer_interval)
 
 
 def _comparisons(pairs: Sequence[tuple[str, str, Comparison]], unit: str) -> list[str]:
