@@ -13,7 +13,7 @@ from s4speech.config.base import StrictModel
 from s4speech.config.streaming import DEFAULT_ENDPOINTS, EndpointRule, Finite, SearchOptions
 from s4speech.config.train import TrainConfig
 from s4speech.models.asr.recognize import Method
-from s4speech.models.package import DecodeConfig
+from s4speech.models.package import JointConfig
 
 Unit = Literal["word", "char"]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # of a file, too
@@ -95,7 +95,7 @@ class TuneConfig(StrictModel):
         return list(dict.fromkeys(itertools.product(self.weights, self.length_bonuses)))
 
 
-class DecodeStageConfig(DecodeConfig):
+class DecodeStageConfig(JointConfig):
     """Decoding of the test parts. methods: each is decoded and scored.
 
     lms: by name; `joint` is decoded without one and with each. tune: chooses their weights and length

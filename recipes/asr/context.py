@@ -12,8 +12,9 @@ from s4speech.config.asr import ASRConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
-from s4speech.models.lm import LanguageModel, load_lm
+from s4speech.models.lm import LanguageModel, load_language_model
 from s4speech.models.loading import BUILD_ERRORS, first_line
+from s4speech.search.ngram import KenLM, NgramLM
 from s4speech.text.tokenizer import Tokenizer
 
 FULL = "full"  # the chunk that is the whole utterance
@@ -75,21 +76,18 @@ class ASRContext(RecipeContext[ASRRecipe]):
         return f"{self.config.streaming.chunk_ms:g}ms"
 
     @property
-    def language_model(self) -> LanguageModel | None:
-        """The one that is used with a streaming model.
+    def language_model(self) -> LanguageModel | NgramLM | None:
+        """The one that goes into the model directory.
 
-        Raises InputError: it cannot be loaded, or its tokens are another tokenizer's.
+        Raises InputError: it cannot be loaded or packaged, or its tokens are another tokenizer's.
         """
-        config = self.config.streaming.lm
-        if config is None:
+        config, name = self.config, self.config.decode.packaged_lm
+        fused = config.streaming.lm if config.streams else config.decode.lms[name] if name else None
+        if fused is None:
             return None
-        folder = Path(config.path)
-        model, _ = load_lm(folder)
-        if (folder / "tokenizer.model").read_bytes() != self.tokenizer_path.read_bytes():
-            raise InputError(
-                f"streaming.lm.path: the tokens of {folder} are not those of {self.tokenizer_path}; "
-                "train the language model with that tokenizer"
-            )
+        model = load_language_model(fused.path, self.tokenizer)
+        if isinstance(model, KenLM):
+            raise InputError(f"{fused.path}: a file of KenLM is not packaged; give the ARPA file")
         return model
 
     @property

@@ -193,7 +193,7 @@ def write_package(
     package_config = ASRPackageConfig(
         language=config.package.language,
         model=context.model_config(),
-        decode=DecodeConfig(beam=config.decode.beam, ctc_weight=config.decode.ctc_weight),
+        decode=_packaged_decoding(context),
         streaming=streaming,
         lm=None if lm is None else lm.config,
     )
@@ -206,6 +206,15 @@ def write_package(
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     context.say(f"package: the model is in {target}")
+
+
+def _packaged_decoding(context: ASRContext) -> DecodeConfig:
+    config = context.config.decode
+    found = DecodeConfig(beam=config.beam, ctc_weight=config.ctc_weight)
+    if context.config.streams or config.packaged_lm is None:
+        return found
+    fused = chosen_lms(context)[config.packaged_lm]
+    return found.model_copy(update={"lm_weight": fused.weight, "length_bonus": fused.length_bonus})
 
 
 def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] = ()) -> str:

@@ -26,6 +26,7 @@ from s4speech.cli.progress import progress
 from s4speech.cli.stop import StopSignals, end_on_sigterm
 from s4speech.cli.stream import Listener
 from s4speech.errors import InputError
+from s4speech.models.directory import check_lm
 
 if TYPE_CHECKING:
     from s4speech.audio.microphone import Microphone
@@ -84,6 +85,24 @@ def transcribe(
     ctc_weight: Annotated[
         float | None,
         typer.Option("--ctc_weight", min=0, max=1, help="CTC's share; default: as the model says."),
+    ] = None,
+    lm: Annotated[
+        Path | None,
+        typer.Option(
+            "--lm",
+            help="Language model over the model's tokens, in place of its own: a model directory, or an"
+            " n-gram file (ARPA, or KenLM's).",
+        ),
+    ] = None,
+    lm_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--lm-weight", min=0, help="Of the language model; 0: without. Default: as the model says."
+        ),
+    ] = None,
+    length_bonus: Annotated[
+        float | None,
+        typer.Option("--length-bonus", help="Added for each token, in nats; default: as the model says."),
     ] = None,
     max_line_width: Annotated[
         int | None, typer.Option("--max_line_width", min=1, help="Characters a line.")
@@ -145,6 +164,8 @@ def transcribe(
     check_use(mic or stdin, "standard input (-) and --mic", sample_rate=sample_rate)
     check_use(stdin, "standard input (-)", pcm_format=pcm_format, channels=channels)
     check_chunk(chunk_ms)
+    if lm is not None:
+        check_lm(lm)
     if hotwords is not None and not hotwords.is_fifo():  # a pipe can be read only once
         hotwords.open("rb").close()
     if mic == bool(names):
@@ -164,7 +185,8 @@ def transcribe(
     good = [one for one in inputs if mic or _survives(partial(check_input, one, pcm, limit_s))]
     complete = all(tried) and len(good) == len(inputs)
     if good:
-        recognizer = _load(directory, device)
+        weights = {"lm": lm, "lm_weight": lm_weight, "length_bonus": length_bonus}
+        recognizer = _load(directory, device, weights)
         phrases = None if hotwords is None else recognizer.hotwords(hotwords)
         if live:
             session = partial(
@@ -208,8 +230,8 @@ def _listen(new_session: Callable[[], "Session"], listener: Listener, inputs: li
     return complete
 
 
-def _load(directory: Path, device: str) -> "Recognizer":
-    """Load the model. Raises InputError: a file of it is wrong, or the device is not there."""
+def _load(directory: Path, device: str, options: dict[str, Any]) -> "Recognizer":
+    """Load the model, and a language model. Raises InputError: a wrong file, or the device is not there."""
     import torch
 
     from s4speech.streaming.recognizer import Recognizer
@@ -219,7 +241,7 @@ def _load(directory: Path, device: str) -> "Recognizer":
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"--device {device}: {why}; wanted cpu, or a device that is there") from error
-    return Recognizer.load(directory, device=device)
+    return Recognizer.load(directory, device=device, **options)
 
 
 def _search_options(recognizer: "Recognizer", beam: int | None) -> "SearchOptions | None":

@@ -7,6 +7,7 @@ from s4speech.config.files import read_yaml
 from s4speech.errors import InputError
 
 FILES = ("config.yaml", "model.safetensors", "tokenizer.model", "stats.safetensors")
+LM_FILES = ("config.yaml", "tokenizer.model", "model.safetensors or ngram.safetensors")
 VOICE_FILES = ("config.yaml", "model.safetensors", "vocoder.safetensors")
 
 
@@ -50,6 +51,20 @@ def check_directory(directory: Path, task: str = "asr") -> None:
     for name in kind.files:
         if not (directory / name).is_file():
             raise _missing(directory / name, kind.files)
+
+
+def check_lm(path: Path) -> None:
+    """Raise InputError unless a language model may be there: a file, or a model directory of one."""
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"language model {path}: no such file or directory")
+        return
+    config = path / "config.yaml"
+    if not config.is_file():
+        raise _missing(config, LM_FILES)
+    task = read_yaml(config).get("task")
+    if task != "lm":
+        raise InputError(f"{config}: task: got {task!r}; wanted 'lm', a language model")
 
 
 def _missing(path: Path, files: tuple[str, ...]) -> InputError:

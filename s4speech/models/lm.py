@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from s4speech.config.base import StrictModel, dump_config, load_config
 from s4speech.config.lm import AnyLMConfig, LMConfig, NgramLMConfig, TransformerLMConfig
+from s4speech.errors import InputError
 from s4speech.layers import (
     S4D,
     CausalAttention,
@@ -20,11 +21,10 @@ from s4speech.layers import (
     SequenceLayer,
     State,
 )
-from s4speech.errors import InputError
 from s4speech.layers.sequence import frozen_copy
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
 from s4speech.search.hypothesis import Scorer
-from s4speech.search.ngram import load_ngram_scorer
+from s4speech.search.ngram import KenLM, NgramLM, load_ngram_scorer
 from s4speech.text.ngram_file import NAME as NGRAMS
 from s4speech.text.tokenizer import Tokenizer
 
@@ -157,9 +157,17 @@ def load_scorer(path: str | Path, tokenizer: Tokenizer, device: torch.device | s
 
     Raises InputError naming the file: missing, damaged, or over the tokens of another tokenizer.
     """
+    lm = load_language_model(path, tokenizer, device)
+    return lm.to(device).freeze() if isinstance(lm, LanguageModel) else lm
+
+
+def load_language_model(
+    path: str | Path, tokenizer: Tokenizer, device: torch.device | str = "cpu"
+) -> LanguageModel | NgramLM | KenLM:
+    """What `load_scorer` reads, as it can be packaged. device: of n-grams."""
     path = Path(path)
     if not path.is_dir():
-        return load_ngram_scorer(path, tokenizer)
+        return load_ngram_scorer(path, tokenizer, device)
     own = Tokenizer.load(path / "tokenizer.model")
     if own.pieces != tokenizer.pieces:
         raise InputError(
@@ -167,9 +175,8 @@ def load_scorer(path: str | Path, tokenizer: Tokenizer, device: torch.device | s
             " recogniser; train it with the recogniser's tokenizer.model"
         )
     if (path / NGRAMS).is_file():
-        return load_ngram_scorer(path, tokenizer)
-    model, _ = load_lm(path)
-    return model.to(device).freeze()
+        return load_ngram_scorer(path, tokenizer, device)
+    return load_lm(path)[0]
 
 
 def build_lm(config: LMConfig, path: Path, weights: Path) -> LanguageModel:

@@ -1,44 +1,56 @@
 """A model directory: what is published, loaded and served.
 
 config.yaml, model.safetensors, tokenizer.model, stats.safetensors, README.md (the model card), and
-lm.safetensors where a language model belongs to it. Loading runs
-no code from the directory: typed YAML and safetensors only.
+lm.safetensors, or ngram.safetensors, where a language model belongs to it. Loading runs no code from the
+directory: typed YAML and safetensors only.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from safetensors.torch import save_file
 
-from s4speech.config.asr import ASRConfig, Positive
+from s4speech.config.asr import ASRConfig, NotNegativeFloat, Positive
 from s4speech.config.base import StrictModel, dump_config, load_config
-from s4speech.config.lm import LMConfig
-from s4speech.config.streaming import StreamingConfig
+from s4speech.config.lm import AnyLMConfig, NgramLMConfig
+from s4speech.config.streaming import Finite, StreamingConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
 from s4speech.models.directory import check_directory
 from s4speech.models.lm import LanguageModel, build_lm
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
+from s4speech.search.ngram import NgramLM
+from s4speech.text.ngram_file import NAME as NGRAMS
+from s4speech.text.ngram_file import save_ngram
 from s4speech.text.tokenizer import Tokenizer
 
 STATISTICS = ("mean", "scale")
 LM_FILE = "lm.safetensors"
 
 
-class DecodeConfig(StrictModel):
+class JointConfig(StrictModel):
     """How the model is decoded unless told otherwise. ctc_weight: part of CTC in the joint score."""
 
     beam: Positive = 10
     ctc_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
+class DecodeConfig(JointConfig):
+    """And how its language model, if it has one, is used; a streaming model says it in its search."""
+
+    lm_weight: NotNegativeFloat = 0.0
+    length_bonus: Finite = 0.0
+
+
 class ASRPackageConfig(StrictModel):
     """config.yaml of a recognition model.
 
-    streaming: null for one that does not stream. lm: of the language model in lm.safetensors; null: none.
+    streaming: null for one that does not stream. lm: of the language model in lm.safetensors, or in
+    ngram.safetensors; null: none.
     """
 
     task: Literal["asr"] = "asr"
@@ -46,7 +58,7 @@ class ASRPackageConfig(StrictModel):
     model: ASRConfig
     decode: DecodeConfig = DecodeConfig()
     streaming: StreamingConfig | None = None
-    lm: LMConfig | None = None
+    lm: AnyLMConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class ASRPackage:
     model: ASRModel
     tokenizer: Tokenizer
     config: ASRPackageConfig
-    lm: LanguageModel | None = None
+    lm: LanguageModel | NgramLM | None = None
 
     @property
     def frame_shift_s(self) -> float:
@@ -71,7 +83,7 @@ def save_asr(
     tokenizer_model: Path,
     card: str,
     *,
-    lm: LanguageModel | None = None,
+    lm: LanguageModel | NgramLM | None = None,
     half: bool = False,
 ) -> None:
     """Write a model directory into an existing, empty folder.
@@ -86,14 +98,16 @@ def save_asr(
     (folder / "config.yaml").write_text(dump_config(config), "utf-8")
     save_file(state, folder / "model.safetensors")
     save_file(statistics, folder / "stats.safetensors")
-    if lm is not None:
+    if isinstance(lm, NgramLM):
+        save_ngram(folder / NGRAMS, lm.model)
+    elif lm is not None:
         save_file(as_half(lm.state_dict()) if half else lm.state_dict(), folder / LM_FILE)
     (folder / "tokenizer.model").write_bytes(tokenizer_model.read_bytes())
     (folder / "README.md").write_text(card, "utf-8")
 
 
-def load_asr(folder: str | Path) -> ASRPackage:
-    """Load a model directory for inference.
+def load_asr(folder: str | Path, device: torch.device | str = "cpu") -> ASRPackage:
+    """Load a model directory for inference. device: where the states of an n-gram model are.
 
     Raises InputError naming the file: missing, of another model, damaged, or not what its name says.
     """
@@ -106,12 +120,15 @@ def load_asr(folder: str | Path) -> ASRPackage:
     statistics = {name: wanted.pop(name) for name in STATISTICS}
     state = load_tensors(folder / "model.safetensors", wanted)
     model.load_state_dict(state | load_tensors(folder / "stats.safetensors", statistics))
-    lm = None
+    lm: LanguageModel | NgramLM | None = None
     if config.lm is not None:
         if config.lm.vocab_size != tokenizer.vocab_size:
             raise InputError(
                 f"{folder / 'config.yaml'}: lm.vocab_size: got {config.lm.vocab_size}, wanted the model's "
                 f"{tokenizer.vocab_size}; the language model is another model's"
             )
-        lm = build_lm(config.lm, folder / "config.yaml", folder / LM_FILE)
+        if isinstance(config.lm, NgramLMConfig):
+            lm = NgramLM(folder, tokenizer, device)
+        else:
+            lm = build_lm(config.lm, folder / "config.yaml", folder / LM_FILE)
     return ASRPackage(model.eval().requires_grad_(False), tokenizer, config, lm)

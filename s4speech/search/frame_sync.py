@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,19 +24,44 @@ from s4speech.text.tokenizer import BLANK, EOS, SOS
 _INF = math.inf
 
 
+Answer = tuple[Tensor, State]  # log-probabilities (n, V) of the next token, new state of n rows
+
+
+class Read(NamedTuple):
+    """One batched step of a language model: tokens (n,) int64 that the n rows of `state` read."""
+
+    lm: Scorer
+    tokens: Tensor
+    state: State
+
+    def answer(self) -> Answer:
+        """What the language model makes of them."""
+        return self.lm.score(self.tokens, self.state)
+
+
 class Ask(NamedTuple):
     """One batched decoder step that a search needs before it can go on.
 
     frame: encoder frame of the segment whose window the decoder sees. tokens: (n,) int64 that the n rows of
-    `state` read.
+    `state` read. read: what it needs of its language model at the same time.
     """
 
     frame: int
     tokens: Tensor
     state: State
+    read: Read | None = None
 
 
-Answer = tuple[Tensor, State]  # log-probabilities (n, V) of the next token, new state of n rows
+@dataclass(frozen=True)
+class Answers:
+    """To an Ask that has a `read`."""
+
+    decoder: Answer
+    lm: Answer
+
+
+Asked = Ask | Read
+Asking = Generator[Asked, Answer | Answers, None]
 
 
 class FrameSyncSearch:
@@ -85,17 +111,33 @@ class FrameSyncSearch:
         last, in_blank, in_token = tail or (BLANK, 0.0, -_INF)
         self._live = [Prefix(last=last, in_blank=in_blank, in_token=in_token)]
 
-    def advance(self, log_probs: NDArray[np.float64]) -> Generator[Ask, Answer, None]:
-        """Reads one encoder frame, (V,) CTC natural logs; yields one Ask at most and wants its Answer.
+    def advance(self, log_probs: NDArray[np.float64]) -> Asking:
+        """Reads one encoder frame, (V,) CTC natural logs; yields once at most and wants the answer.
 
-        Run it to its end (see `run`) before anything else. Raises ValueError: a score that is NaN.
+        It yields an Ask, or a Read where there is no decoder, so that one model call can answer many
+        searches. It wants Answers to an Ask with a Read, an Answer otherwise. Run it to its end (see `run`)
+        before anything else. Raises ValueError: a score that is NaN.
         """
         extensions = self._extend(log_probs)
         if extensions:
             parents = list(dict.fromkeys(extension.parent for extension in extensions))
-            answer = None
+            unread = self._unread(parents)
+            read = self._reading(unread)
+            answer: Answer | None = None
+            heard: Answer | None = None
             if self._decoder is not None:
-                answer = yield Ask(self.n_frames, *self._decoder.read(parents, [p.row for p in parents]))
+                rows = self._decoder.read(parents, [p.row for p in parents])
+                reply = yield Ask(self.n_frames, *rows, read)
+                if isinstance(reply, Answers):
+                    answer, heard = reply.decoder, reply.lm
+                else:
+                    answer = reply
+            elif read is not None:
+                reply = yield read
+                assert not isinstance(reply, Answers)
+                heard = reply
+            if heard is not None:
+                self._hear(unread, heard)
             self._apply(extensions, parents, answer)
         elif self._margin < _INF:
             ranks = [prefix.total + prefix.rest for prefix in self._live]
@@ -135,7 +177,11 @@ class FrameSyncSearch:
         prefix = self._find(tokens)
         if prefix is None:
             raise ValueError(f"tokens: got {list(tokens)}, want those of a live hypothesis")
-        self._read_lm([prefix])
+        unread = self._unread([prefix])
+        read = self._reading(unread)
+        if read is not None:
+            with torch.no_grad():
+                self._hear(unread, read.answer())
         return self._lm_states.rows([prefix.lm_row]), EOS
 
     def tail_after(self, tokens: Sequence[int]) -> Tail | None:
@@ -206,8 +252,6 @@ class FrameSyncSearch:
             gains = answer[0][which, [extension.token for extension in extensions]].tolist()
             first = self._decoder.append(answer[1])
             rows = [first + i for i in which]
-        if self._lm is not None:
-            self._read_lm(parents)
         live = list(self._live)
         # New triggers are last: a prefix that gets one may have children of its old state in this frame.
         for (parent, token, mass, log_p, child), gain, row in zip(extensions, gains, rows, strict=True):
@@ -260,24 +304,34 @@ class FrameSyncSearch:
             raise ValueError(f"frame {self.n_frames}: a score of the decoder or the language model is NaN")
         return rest + options.length_bonus * len(prefix.tokens) + prefix.bonus
 
-    @torch.no_grad()
-    def _read_lm(self, prefixes: Iterable[Prefix]) -> None:
-        """Lets the language model read the last token of those of which it has not yet."""
-        unread = [prefix for prefix in prefixes if prefix.lm_next is None]
+    def _unread(self, prefixes: Iterable[Prefix]) -> list[Prefix]:
+        """Those whose last token the language model has yet to read."""
+        return [prefix for prefix in prefixes if prefix.lm_next is None] if self._lm is not None else []
+
+    def _reading(self, unread: list[Prefix]) -> Read | None:
         if not unread or self._lm is None:
-            return
-        log_probs, state = self._lm.score(*self._lm_states.read(unread, [p.lm_row for p in unread]))
+            return None
+        return Read(self._lm, *self._lm_states.read(unread, [prefix.lm_row for prefix in unread]))
+
+    @torch.no_grad()
+    def _hear(self, unread: list[Prefix], answer: Answer) -> None:
+        """Gives prefixes what the language model makes of them."""
+        log_probs, state = answer
         first = self._lm_states.append(state)
         for i, (prefix, row) in enumerate(zip(unread, log_probs.cpu().numpy(), strict=True)):
             prefix.lm_next, prefix.lm_row = row, first + i
 
 
-def run(steps: Generator[Ask, Answer, None], answer: Callable[[Ask], Answer]) -> None:
+def run(steps: Asking, answer: Callable[[Ask], Answer]) -> None:
     """Runs `FrameSyncSearch.advance` to its end, with `answer` for the decoder."""
-    ask = next(steps, None)
-    while ask is not None:
-        answered = answer(ask)
+    asked = next(steps, None)
+    while asked is not None:
+        reply: Answer | Answers
+        if isinstance(asked, Read):
+            reply = asked.answer()
+        else:
+            reply = answer(asked) if asked.read is None else Answers(answer(asked), asked.read.answer())
         try:
-            ask = steps.send(answered)
+            asked = steps.send(reply)
         except StopIteration:
             return

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s4speech.config.lm import NgramLMConfig
 from s4speech.errors import InputError
 from s4speech.text.arpa import read_arpa
 from s4speech.text.ngram import ZERO, NgramModel
@@ -31,17 +32,25 @@ class NgramLM:
     <unk>, or 10^-99 without one. EOS as a token read begins a new sentence.
     """
 
-    def __init__(self, path: str | Path, tokenizer: Tokenizer) -> None:
+    def __init__(self, path: str | Path, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> None:
         """Read an ARPA file, plain or gzipped, an ngram.safetensors, or a model directory that has one.
+
+        device: of the states and scores, for a search that works there; what is looked up is on the CPU.
 
         Raises InputError: unreadable, malformed, or not over the tokens of this tokenizer.
         """
         self.model = _read(Path(path), tokenizer)
         self.order = self.model.order
+        self._device = torch.device(device)
+
+    @property
+    def config(self) -> NgramLMConfig:
+        """What a model directory says of it."""
+        return NgramLMConfig(type="ngram", order=self.order, vocab_size=self.model.vocab_size)
 
     def init_state(self, batch: int) -> Tensor:
         """State of `batch` rows that have read nothing."""
-        return torch.full((batch, self.order - 1), _NOTHING)
+        return torch.full((batch, self.order - 1), _NOTHING, device=self._device)
 
     def score(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Reads tokens (N,), SOS first -> natural logs (N, V) float32 of the next, new state."""
@@ -58,7 +67,7 @@ class KenLM:
     egs/librispeech/lm/README.md.
     """
 
-    def __init__(self, path: str | Path, tokenizer: Tokenizer) -> None:
+    def __init__(self, path: str | Path, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> None:
         """Read an ARPA file or a binary file of KenLM. Raises InputError: no KenLM, or not a file for it."""
         try:
             import kenlm
@@ -80,10 +89,11 @@ class KenLM:
         if not any(word in self._model for word in self._words[EOS + 1 :]):
             raise InputError(f"{path}: none of the {tokenizer.vocab_size} tokens is in it; it is over others")
         self._row = lru_cache(_CACHED_ROWS)(self._compute_row)
+        self._device = torch.device(device)
 
     def init_state(self, batch: int) -> Tensor:
         """State of `batch` rows that have read nothing."""
-        return torch.full((batch, self.order - 1), _NOTHING)
+        return torch.full((batch, self.order - 1), _NOTHING, device=self._device)
 
     def score(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Reads tokens (N,), SOS first -> natural logs (N, V) float32 of the next, new state."""
@@ -111,16 +121,18 @@ def _sentence(context: list[int]) -> tuple[int, ...]:
     return tuple(token for token in context[starts[-1] if starts else 0 :] if token != _NOTHING)
 
 
-def load_ngram_scorer(path: str | Path, tokenizer: Tokenizer) -> NgramLM | KenLM:
+def load_ngram_scorer(
+    path: str | Path, tokenizer: Tokenizer, device: torch.device | str = "cpu"
+) -> NgramLM | KenLM:
     """The scorer for a file or a model directory. Raises InputError, as they do."""
     path = Path(path)
     try:
         with path.open("rb") as file:
             if file.read(len(_KENLM)) == _KENLM:
-                return KenLM(path, tokenizer)
+                return KenLM(path, tokenizer, device)
     except OSError:  # a directory, or nothing there
         pass
-    return NgramLM(path, tokenizer)
+    return NgramLM(path, tokenizer, device)
 
 
 def _read(path: Path, tokenizer: Tokenizer) -> NgramModel:

@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from s4speech.audio.io import Source, prepare_samples, read_blocks
+from s4speech.config.asr import StreamingEncoderConfig
 from s4speech.config.streaming import EndpointRule, SearchOptions, StreamingConfig
 from s4speech.errors import InputError
 from s4speech.models.asr.streaming import StreamingASRModel
-from s4speech.models.package import ASRPackage, load_asr
+from s4speech.models.lm import LanguageModel, load_scorer
+from s4speech.models.package import ASRPackage, ASRPackageConfig, load_asr
 from s4speech.search.hotwords import Hotwords, Phrase, read_hotwords
 from s4speech.search.hypothesis import Scorer
 from s4speech.streaming.endpoint import check_rules
@@ -32,6 +34,7 @@ from s4speech.text.tokenizer import SOS
 Progress = Callable[[float, float | None], None]  # seconds done, and in all if that is known
 
 _MAX_CHUNK_MS = 20_000.0
+DEFAULT_LM_WEIGHT = 0.5
 
 
 class Recognizer:
@@ -41,9 +44,15 @@ class Recognizer:
     >>> recognizer.transcribe_file("speech.flac").text
     """
 
-    def __init__(self, package: ASRPackage, device: str = "cpu") -> None:
-        """Take a package from `load_asr` and freeze its model: constants are computed here, once."""
+    def __init__(self, package: ASRPackage, device: str = "cpu", *, lm: Scorer | None = None) -> None:
+        """Take a package from `load_asr` and freeze its model: constants are computed here, once.
+
+        lm: in place of the package's own language model.
+        """
         self._device = torch.device(device)
+        if lm is None:
+            own = package.lm
+            lm = own.to(self._device).freeze() if isinstance(own, LanguageModel) else own
         model = package.model.eval().requires_grad_(False).to(self._device)
         self.config, self.tokenizer = package.config, package.tokenizer
         self.sample_rate_hz: int = model.features.sample_rate
@@ -57,19 +66,47 @@ class Recognizer:
                 self._streaming.search,
                 self._streaming.calibration,
                 self._device,
-                lm=None if package.lm is None else package.lm.to(self._device).freeze(),
+                lm=lm,
             )
             self._windows = StreamingWindows(self._setup)
         else:
-            self._windows = OfflineWindows(package, self._device)
+            self._windows = OfflineWindows(package, self._device, lm)
 
     @classmethod
-    def load(cls, name_or_dir: str | Path = "en-asr", *, device: str = "cpu") -> Recognizer:
+    def load(
+        cls,
+        name_or_dir: str | Path = "en-asr",
+        *,
+        device: str = "cpu",
+        lm: str | Path | None = None,
+        lm_weight: float | None = None,
+        length_bonus: float | None = None,
+    ) -> Recognizer:
         """Load a bundled model by name, or a model directory.
 
-        Raises InputError: no such model, or a missing or foreign file in it.
+        Args:
+            device: where to compute: cpu, cuda, cuda:1.
+            lm: a language model over the model's tokens, in place of its own: a model directory, or an n-gram
+                file (ARPA, or KenLM's).
+            lm_weight: of its log-probabilities; 0: not used. None: as the model's config.yaml says, or
+                DEFAULT_LM_WEIGHT for a language model that the model has no weight for.
+            length_bonus: natural log added for each token. None: as the model's config.yaml says.
+
+        Raises InputError: no such model, a missing or foreign file in it, a language model of other tokens,
+        or a weight of one that is not there.
         """
-        return cls(load_asr(find_model(name_or_dir)), device)
+        package = load_asr(find_model(name_or_dir), device)
+        if lm is None and lm_weight is not None and package.lm is None:
+            raise InputError(f"lm_weight: {name_or_dir} has no language model; give one (lm)")
+        if lm_weight is not None and not 0 <= lm_weight < math.inf:
+            raise InputError(f"lm_weight: got {lm_weight}; wanted 0 or more")
+        if length_bonus is not None and not math.isfinite(length_bonus):
+            raise InputError(f"length_bonus: got {length_bonus}; wanted a number")
+        config = package.config
+        if lm is not None and lm_weight is None and not _lm_weight(config):
+            lm_weight = DEFAULT_LM_WEIGHT
+        package = replace(package, config=_reweighted(config, lm_weight, length_bonus))
+        return cls(package, device, lm=None if lm is None else load_scorer(lm, package.tokenizer, device))
 
     @property
     def can_stream(self) -> bool:
@@ -264,3 +301,23 @@ class Recognizer:
             words=tuple(word for segment in segments for word in segment.words),
             duration_s=done_s,
         )
+
+
+def _lm_weight(config: ASRPackageConfig) -> float:
+    """With which a model uses a language model."""
+    if isinstance(config.model.encoder, StreamingEncoderConfig):
+        return (config.streaming or StreamingConfig()).search.lm_weight
+    return config.decode.lm_weight
+
+
+def _reweighted(
+    config: ASRPackageConfig, lm_weight: float | None, length_bonus: float | None
+) -> ASRPackageConfig:
+    """The config with other weights in its search; None: as they are."""
+    given = {"lm_weight": lm_weight, "length_bonus": length_bonus}
+    update = {name: value for name, value in given.items() if value is not None}
+    if not isinstance(config.model.encoder, StreamingEncoderConfig):
+        return config.model_copy(update={"decode": config.decode.model_copy(update=update)})
+    streaming = config.streaming or StreamingConfig()
+    search = streaming.search.model_copy(update=update)
+    return config.model_copy(update={"streaming": streaming.model_copy(update={"search": search})})

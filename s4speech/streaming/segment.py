@@ -10,7 +10,7 @@ from torch import Tensor
 from s4speech.config.streaming import Calibration, SearchOptions
 from s4speech.layers.state import map_state
 from s4speech.models.asr.streaming import Projected, Start, StreamingModel
-from s4speech.search.frame_sync import Ask, FrameSyncSearch
+from s4speech.search.frame_sync import Ask, FrameSyncSearch, Read
 from s4speech.search.hotwords import Hotwords
 from s4speech.search.hypothesis import Hypothesis, Scorer
 from s4speech.search.prefixes import Start as LMStart
@@ -103,10 +103,12 @@ class LiveSegment:
         """Let frames pass in which nothing is said."""
         self.next_frame += frames
 
-    def _step(self, ask: Ask) -> Step:
+    def _step(self, ask: Ask | Read) -> Step | Read:
+        if isinstance(ask, Read):
+            return ask
         assert self._projected is not None  # a search without a decoder asks nothing
         seen = self._setup.model.decoder.window(self._context + ask.frame, size(self._projected))
-        return Step(ask.tokens, ask.state, cut(self._projected, seen))
+        return Step(ask.tokens, ask.state, cut(self._projected, seen), ask.read)
 
     def text(self) -> tuple[str, str]:
         """The words so far, and those of them that will not change.

@@ -1,6 +1,6 @@
-"""Decoder steps: what the searches of several streams ask at the same time is one model call."""
+"""Steps of decoder and language model: what several streams ask at the same time is one call of each."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -10,35 +10,64 @@ from torch import Tensor
 from s4speech.layers import State, cat_rows, select_rows, split_rows
 from s4speech.layers.state import map_state
 from s4speech.models.asr.streaming import Projected, TriggeredDecoder
-from s4speech.search.frame_sync import Answer
+from s4speech.search.frame_sync import Answer, Answers, Read
 
 Result = TypeVar("Result")
 
 
 class Step(NamedTuple):
-    """One token for each of n prefixes of a stream: tokens (n,), state (n rows), the frames seen (1 row)."""
+    """One token for each of n prefixes of a stream: tokens (n,), state (n rows), the frames seen (1 row).
+
+    read: what the language model reads at the same time.
+    """
 
     tokens: Tensor
     state: State
     seen: Projected
+    read: Read | None = None
 
 
-Steps: TypeAlias = Generator[Step, Answer, Result]  # work that needs decoder steps on its way to a result
+Needed = Step | Read
+# Work that needs such steps on its way to a result: an Answer to each, Answers to a Step with a Read.
+Steps: TypeAlias = Generator[Needed, Answer | Answers, Result]
 
 
 def run_steps(decoder: TriggeredDecoder, works: Sequence[Steps[Result]]) -> list[Result]:
     """Run all to their ends, side by side: each round answers the next step of all that have one."""
     results: dict[int, Result] = {}
-    answers: dict[int, Answer | None] = dict.fromkeys(range(len(works)))
+    answers: dict[int, Answer | Answers | None] = dict.fromkeys(range(len(works)))
     while answers:
-        asked: dict[int, Step] = {}
+        asked: dict[int, Needed] = {}
         for index, answer in answers.items():
             try:
                 asked[index] = next(works[index]) if answer is None else works[index].send(answer)
             except StopIteration as end:
                 results[index] = end.value
-        answers = dict(zip(asked, _score(decoder, list(asked.values())), strict=True))
+        answers = dict(zip(asked, _answer(decoder, list(asked.values())), strict=True))
     return [results[index] for index in range(len(works))]
+
+
+def _answer(decoder: TriggeredDecoder, asked: Sequence[Needed]) -> Iterator[Answer | Answers]:
+    """Answer steps of several streams, with one call of each model."""
+    scored = iter(_score(decoder, [one for one in asked if isinstance(one, Step)]))
+    reads = [one if isinstance(one, Read) else one.read for one in asked]
+    heard = iter(_hear([read for read in reads if read is not None]))
+    for one, read in zip(asked, reads, strict=True):
+        if isinstance(one, Read):
+            yield next(heard)
+        else:
+            yield next(scored) if read is None else Answers(next(scored), next(heard))
+
+
+def _hear(reads: Sequence[Read]) -> list[Answer]:
+    """Answer what is read by language models, of which streams that are used alike have one."""
+    answers: dict[int, Answer] = {}
+    for lm in {id(read.lm): read.lm for read in reads}.values():
+        own = [i for i, read in enumerate(reads) if read.lm is lm]
+        tokens = torch.cat([reads[i].tokens for i in own])
+        found = lm.score(tokens, cat_rows([reads[i].state for i in own]))
+        answers |= zip(own, split_rows(found, [len(reads[i].tokens) for i in own]), strict=True)
+    return [answers[i] for i in range(len(reads))]
 
 
 def _score(decoder: TriggeredDecoder, steps: Sequence[Step]) -> list[Answer]:
@@ -49,7 +78,8 @@ def _score(decoder: TriggeredDecoder, steps: Sequence[Step]) -> list[Answer]:
     counts, sizes = [len(step.tokens) for step in steps], [size(step.seen) for step in steps]
     valid = torch.arange(max(sizes), device=device) < torch.tensor(sizes, device=device).unsqueeze(1)
     if len(steps) == 1:
-        return [decoder.score(*steps[0], valid)]
+        tokens, state, seen, _ = steps[0]
+        return [decoder.score(tokens, state, seen, valid)]
     # The decoder wants equally many rows of each stream: the first row of those with fewer is repeated.
     most, first = max(counts), 0
     rows: list[int] = []

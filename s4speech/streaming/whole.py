@@ -14,6 +14,7 @@ from s4speech.models.asr.recognize import hear, search
 from s4speech.models.asr.streaming import Projected
 from s4speech.models.package import ASRPackage
 from s4speech.search.hotwords import Hotwords
+from s4speech.search.hypothesis import Scorer
 from s4speech.streaming.segment import LiveSegment, Setup
 from s4speech.streaming.steps import Steps, cut, run_steps
 from s4speech.streaming.transcript import Segment
@@ -47,14 +48,15 @@ class WindowDecoder(Protocol):
 class OfflineWindows:
     """Windows for a model that hears whole utterances: joint beam search."""
 
-    def __init__(self, package: ASRPackage, device: torch.device) -> None:
-        """Constants are computed here, once."""
+    def __init__(self, package: ASRPackage, device: torch.device, lm: Scorer | None = None) -> None:
+        """Constants are computed here, once. lm: for a search whose decode.lm_weight is not 0."""
         self._model: ASRModel = package.model
         self._device = device
         self.sample_rate_hz: int = package.model.features.sample_rate
         self.min_samples: int = package.model.features.window
         self._decoder = package.model.decoder.freeze()
         self._tokenizer, self._defaults = package.tokenizer, package.config.decode
+        self._lm = None if lm is None else (lm, self._defaults.lm_weight)
 
     @torch.inference_mode()
     def decode(
@@ -66,7 +68,15 @@ class OfflineWindows:
         ctc_weight = self._defaults.ctc_weight if options.ctc_weight is None else options.ctc_weight
         features = self._model.features(samples.to(self._device), lengths.to(self._device))
         heard = hear(self._model, *features)
-        found = search("joint", self._decoder, heard, beam=beam, ctc_weight=ctc_weight)
+        found = search(
+            "joint",
+            self._decoder,
+            heard,
+            beam=beam,
+            ctc_weight=ctc_weight,
+            lm=self._lm,
+            length_bonus=self._defaults.length_bonus,
+        )
         return [
             self._segment(best[0].tokens, log_probs[:length], start_s)
             for best, log_probs, length, start_s in zip(
