@@ -56,8 +56,12 @@ class RecordingTask(ASRTask):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         loss = super().training_step(batch, batch_idx)
-        number = batch_idx * self.trainer.world_size + self.global_rank
-        row = {"epoch": self.current_epoch, "number": number, "loss": float(loss.detach()), "ids": batch.ids}
+        row = {
+            "epoch": self.current_epoch,
+            "number": self.number_of(batch_idx),
+            "loss": float(loss.detach()),
+            "ids": batch.ids,
+        }
         with (self.folder / f"losses.{self.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         return loss

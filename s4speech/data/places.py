@@ -5,7 +5,8 @@ them, in order, make one optimiser step. Process r of W takes number r, r + W, .
 of an epoch is filled up with the epoch's first micro-batches.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, cycle, islice
 from typing import Generic, TypeVar
 
@@ -14,8 +15,11 @@ from s4speech.data.processes import processes
 T = TypeVar("T")
 
 
-def filled(items: Iterable[T], size: int) -> Iterator[T]:
-    """The items; then the first ones again, until their number is a multiple of `size`."""
+def filled(items: Iterable[T], size: int, counted: Callable[[int], None] | None = None) -> Iterator[T]:
+    """The items; then the first ones again, until their number is a multiple of `size`.
+
+    counted: is told the number of items before any is repeated.
+    """
     first: list[T] = []
     count = 0
     for item in items:
@@ -23,6 +27,8 @@ def filled(items: Iterable[T], size: int) -> Iterator[T]:
             first.append(item)
         count += 1
         yield item
+    if counted is not None:
+        counted(count)
     yield from islice(cycle(first), -count % size)
 
 
@@ -48,6 +54,7 @@ class PlacedSampler(Generic[T]):
     def __init__(self) -> None:
         self.accumulate = 1
         self._epoch, self._start = 0, (0, 0)
+        self._counts: dict[int, int] = {}  # micro-batches of the epochs whose end was reached
 
     def begin(self, accumulate: int, epoch: int = 0, number: int = 0) -> None:
         """Go on in `epoch` with its micro-batch `number`. accumulate: micro-batches an optimiser step."""
@@ -62,6 +69,10 @@ class PlacedSampler(Generic[T]):
         """All micro-batches of an epoch in order, a function of the seed and the epoch."""
         raise NotImplementedError
 
+    def repeats(self, epoch: int, number: int) -> bool:
+        """Whether that micro-batch, which was made, has been in the epoch before."""
+        return number >= self._counts.get(epoch, number + 1)
+
     def process(self) -> tuple[int, int]:
         """Rank and number of the processes that share the micro-batches."""
         return processes()
@@ -71,5 +82,6 @@ class PlacedSampler(Generic[T]):
         start = self._start[1] if epoch == self._start[0] else 0
         rank, world = self.process()
         # before `begin` (alone with a sampler) as many for each process
-        whole = filled(self.epoch(epoch), max(self.accumulate, world))
+        counted = partial(self._counts.__setitem__, epoch)
+        whole = filled(self.epoch(epoch), max(self.accumulate, world), counted)
         return islice(whole, start + rank, None, world)

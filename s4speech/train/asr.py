@@ -87,9 +87,11 @@ class ASRTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Greedy CTC error rates over the whole validation part, each utterance of which one process has."""
-        aligned = {"valid/wer": jiwer.process_words, "valid/cer": jiwer.process_characters}
-        for name, align in aligned.items():
-            found = align(self._references, self._hypotheses)
+        words = jiwer.process_words(self._references, self._hypotheses)
+        letters = jiwer.process_characters(self._references, self._hypotheses)
+        aligned: dict[str, jiwer.WordOutput | jiwer.CharacterOutput]
+        aligned = {"valid/wer": words, "valid/cer": letters}
+        for name, found in aligned.items():
             missed = found.substitutions + found.deletions
             counts = [float(missed + found.insertions), float(missed + found.hits)]
             total = torch.tensor(counts, dtype=torch.float64, device=self.device)

@@ -121,7 +121,7 @@ class Saver(pl.Callback):
         self._validated = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer, Place(epoch=trainer.fit_loop.epoch_progress.current.processed))
+        self._save(trainer, Place(epoch=trainer.current_epoch))
         if trainer.is_global_zero:
             (self._folder / PREVIOUS).unlink(missing_ok=True)
 

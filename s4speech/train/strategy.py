@@ -1,7 +1,7 @@
 """How the processes of a training work together: `train.strategy`, `devices`, `nodes` for Lightning."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -55,5 +55,5 @@ def make_strategy(config: TrainerConfig) -> Strategy | str:
     on_cpu = config.accelerator == "cpu" or not torch.cuda.is_available()
     # Buffers never change while training, and processes do not evaluate the same number of batches. On a CPU,
     # Lightning's own choice would run the whole recipe again in each process.
-    method = "fork" if on_cpu and not launched().outside else "popen"
+    method: Literal["fork", "popen"] = "fork" if on_cpu and not launched().outside else "popen"
     return DDPStrategy(start_method=method, broadcast_buffers=False)

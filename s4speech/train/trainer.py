@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -18,6 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DataLoader
 
 from s4speech.config.train import TrainerConfig
+from s4speech.data.places import PlacedSampler
 from s4speech.data.processes import TookPart, launched
 from s4speech.data.sampler import EpochSampler
 from s4speech.errors import Stopped
@@ -88,16 +89,24 @@ class Task(pl.LightningModule):
         Both are functions of the place in the training: there is nothing to restore on a resume, and it does
         not matter which process does what.
         """
-        number = batch_idx * self.trainer.world_size + self.global_rank
-        torch.manual_seed(random_seed(self.config.seed, self.current_epoch, number))
+        torch.manual_seed(random_seed(self.config.seed, self.current_epoch, self.number_of(batch_idx)))
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             config = self.config
             factor = lr_factor(config.schedule, self.global_step, config.warmup_steps, self.progress)
             set_lr(self.trainer.optimizers[0], factor)
 
+    def number_of(self, batch_idx: int) -> int:
+        """Of a micro-batch of this process, among those of all processes in the epoch."""
+        return batch_idx * self.trainer.world_size + self.global_rank
+
     def heard_in(self, seconds: float, batch_idx: int) -> float:
-        """seconds: of audio in a micro-batch -> at the end of a step those of all processes in it, else 0."""
-        self._unheard_s += seconds
+        """seconds: of audio in a micro-batch -> at the end of a step those of all processes in it, else 0.
+
+        Those that only fill up the last step of an epoch do not count.
+        """
+        loader: Any = self.trainer.train_dataloader
+        if not loader.sampler.repeats(self.current_epoch, self.number_of(batch_idx)):
+            self._unheard_s += seconds
         if (batch_idx + 1) % self.trainer.accumulate_grad_batches:
             return 0.0
         heard = torch.tensor(self._unheard_s, dtype=torch.float64, device=self.device)
@@ -156,7 +165,7 @@ def run_trainer(
             last = folder / "checkpoints" / LAST
             last = last if last.exists() else None
         place = _place(last)
-        sampler: Any = train.sampler
+        sampler = cast(PlacedSampler[Any], train.sampler)
         sampler.begin(config.accumulate, place.epoch, place.number)
         if isinstance(valid.sampler, EpochSampler):
             valid.sampler.everywhere = config.strategy == "fsdp"  # whose processes run in step

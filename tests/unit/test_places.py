@@ -40,7 +40,10 @@ def test_processes_together_make_the_steps_of_one(
         sampler = Numbers(count, rank, size)
         sampler.begin(accumulate)
         sampler.set_epoch(epoch)
-        return list(sampler)
+        made = list(sampler)
+        repeats = [sampler.repeats(epoch, number) for number in range(count + 1)]
+        assert repeats == [False] * count + [True]
+        return made
 
     alone = epoch_of(0, 1)
     assert len(alone) % accumulate == 0 and len(alone) - count < accumulate
