@@ -20,6 +20,7 @@ from s4speech.config.train import TrainConfig
 from s4speech.data.corpora import read_corpus
 from s4speech.data.doctor import examine
 from s4speech.metrics.error_rate import score
+from s4speech.metrics.html import write_report
 from s4speech.metrics.report import format_report
 from tests.conftest import message, tiny_config
 from tests.csj_fixture import make_csj
@@ -94,3 +95,11 @@ def test_japanese_tokens_in_a_plot(
     installed = {font.name for font in fontManager.ttflist} & set(fonts)
     assert labels == (["<sos>", "山", "A"] if installed else ["<sos>", "5C71", "A"])
     assert set(used) == {"DejaVu Sans"} | installed
+
+
+def test_the_page_begins_with_the_character_error_rate(tmp_path: Path) -> None:
+    report = score({"a": "山は川", "b": "空"}, {"a": "山川", "b": "空"}, unit="char")
+    write_report(tmp_path / "page.html", {"joint": report}, title="eval1")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert 0 < page.index("CER %") < page.index("WER %")
+    assert page.index(">25.00<") < page.index(">50.00<")  # one of four characters, one of two texts
