@@ -1,5 +1,6 @@
 """Kaldi data directories: wav.scp, segments, text, utt2spk and their kin. Pipes are read, never run."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,7 +128,7 @@ def _segments(folder: Path, recordings: Mapping[str, tuple[str, Entry]]) -> Iter
 
 def _find(folder: Path, path: str) -> str:
     beside = folder.resolve() / path
-    return str(beside if beside.exists() else Path.cwd() / path)
+    return str(beside if os.path.exists(beside) else Path.cwd() / path)  # exists() would raise: too long
 
 
 def parse_entry(text: str, where: str) -> Entry:

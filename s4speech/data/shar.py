@@ -24,7 +24,15 @@ from lhotse.serialization import (
 )
 from lhotse.shar import SharWriter
 
-from s4speech.data.cuts import TAR, check_sources, parse_cut, unreadable
+from s4speech.data.cuts import (
+    BAD_VALUES,
+    TAR,
+    check_cut,
+    check_sources,
+    not_lhotse,
+    parse_cut,
+    unreadable,
+)
 from s4speech.data.lines import json_lines, json_object
 from s4speech.errors import InputError
 
@@ -130,26 +138,26 @@ def read_shard(cuts_path: Path, tar_path: Path) -> list[MonoCut]:
         if member is None or member[0] != cut.id:
             name = member[0] if member else "nothing"
             raise InputError(f"{where}: {cut.id} here, {name} in {tar_path}; copy both files again")
-        cut.recording = _recording(member[2], member[1], f"{tar_path}: {cut.id}")
-        cut.recording.id = cut.id  # it was cut out of what it is named for
-        for supervision in cut.supervisions:
-            supervision.recording_id = cut.id
+        _fill(cut, member[1], member[2], f"{tar_path}: {cut.id}")
         cuts.append(cut)
     if next(members, None) is not None:
         raise InputError(f"{tar_path}: more recordings than {cuts_path} has cuts; copy both files again")
     return cuts
 
 
-def _recording(meta: dict[str, Any], place: Place, where: str) -> Recording:
+def _fill(cut: MonoCut, place: Place, meta: dict[str, Any], where: str) -> None:
+    """Give a cut its recording: a place in a tar file, with what the file says of it."""
     check_sources(meta, where, shar=True)
     try:
-        recording = Recording.from_dict(meta)
-        channels = recording.channel_ids
+        cut.recording = Recording.from_dict(meta)
+        cut.recording.id = cut.id  # it was cut out of what it is named for
         source = f"{TAR}{place.path}?{place.offset}+{place.size}"
-        recording.sources = [AudioSource("url", channels, source)]
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{where}: not a recording of lhotse ({error}); write the shards again") from error
-    return recording
+        cut.recording.sources = [AudioSource("url", cut.recording.channel_ids, source)]
+        check_cut(cut)
+    except BAD_VALUES as error:
+        raise not_lhotse(where, error) from error
+    for supervision in cut.supervisions:
+        supervision.recording_id = cut.id
 
 
 def _members(path: Path) -> Iterator[tuple[str, Place, dict[str, Any]]]:

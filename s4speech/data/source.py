@@ -80,7 +80,6 @@ READERS: dict[str, Read] = {
     "shar": lambda path: (shar.read_shar(path), []),
     "audio": read_audio_folder,
 }
-FORMATS = (*READERS, "librispeech", "ljspeech")
 
 
 def read_source(path: Path, parts: Sequence[str] = (), format: str | None = None) -> list[Part]:

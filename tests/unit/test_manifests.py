@@ -150,6 +150,11 @@ def test_audio_that_is_not_there_is_a_finding(tmp_path):
     assert "no such file" in findings[0].problem and findings[0].where == f"{folder / 'wav.scp'}:2"
 
 
+def test_a_path_that_no_file_system_has(tmp_path):
+    _, [finding] = read_kaldi(write(tmp_path / "wav.scp", f"a {'9' * 5000}\n").parent)
+    assert finding.utterance == "a" and "too long" in finding.problem
+
+
 @pytest.mark.parametrize(
     ("files", "where"),
     [
@@ -274,6 +279,8 @@ def _impulse(made: Path):
         lambda data: data.update(id=5),
         lambda data: data.update(duration=-1.0),
         lambda data: data.update(duration="long"),
+        lambda data: data.update(duration=1e-9),
+        lambda data: data["recording"].update(sampling_rate=1e30),
         lambda data: data.update(unknown=1),
         lambda data: data.update(supervisions=data["supervisions"] * 2),
         lambda data: data["supervisions"][0].update(text=5),
@@ -282,7 +289,8 @@ def _impulse(made: Path):
     ],
     ids=[
         "command", "url", "pipe", "memory", "shar", "stdin", "opus-shell", "sph-shell", "nested", "mixed",
-        "untyped", "silent", "id", "negative", "word", "unknown", "two", "text", "sourceless", "number",
+        "untyped", "silent", "id", "negative", "word", "nothing", "rate", "unknown", "two", "text",
+        "sourceless", "number",
     ],
 )  # fmt: skip
 def test_cuts_that_are_refused(tmp_path, monkeypatch, change):
