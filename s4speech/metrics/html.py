@@ -108,8 +108,8 @@ def _rate(report: ErrorReport, name: str) -> tuple[str, str]:
 
 
 def _comparisons(pairs: Sequence[tuple[str, str, Comparison]], unit: str) -> list[str]:
-    columns = ["system", f"{NAMES[unit]} difference", "95 %", "relative %", "segments", "z", "p"]
-    columns += ["significant", "utterances better", "worse"]
+    columns = ["system", f"{NAMES[unit]} points", "95 %", "relative %", "segments", "z", "p"]
+    columns += ["significant", "wins", "losses"]
     rows = [
         row(
             [
@@ -130,6 +130,7 @@ def _comparisons(pairs: Sequence[tuple[str, str, Comparison]], unit: str) -> lis
     told = (
         "Negative: the system named first has fewer errors. Interval: paired bootstrap. Test: NIST's matched"
         " pairs (MAPSSWE), significant where p &lt; 0.05; of many pairs some are so by chance."
+        " Wins: utterances with fewer errors."
     )
     return ["<h2>Comparisons</h2>", f"<p>{told}</p>", table(columns, rows, "numbers")]
 
