@@ -29,6 +29,8 @@ from s4speech.train.resume import LAST, Place, last_checkpoint, load_checkpoint,
 from s4speech.train.saver import Saver, StopRequest
 from s4speech.train.strategy import PlainFiles, make_strategy
 
+_log = logging.getLogger(__name__)
+
 
 class Task(pl.LightningModule):
     """A model with the optimiser and the schedule of its config; subclasses say what a step is.
@@ -169,7 +171,7 @@ def run_trainer(
         sampler.begin(config.accumulate, place.epoch, place.number)
         if isinstance(valid.sampler, EpochSampler):
             valid.sampler.everywhere = config.strategy == "fsdp"  # whose processes run in step
-        _fit(trainer, task, train, valid, last)
+        _fit(trainer, task, train, valid, last, stop)
     if start.rank:
         raise TookPart
     # Lightning brings back the weights from the processes that it has started, but neither of these
@@ -223,21 +225,30 @@ def _make_trainer(
 
 
 def _fit(
-    trainer: pl.Trainer, task: Task, train: DataLoader[Any], valid: DataLoader[Any], last: Path | None
+    trainer: pl.Trainer,
+    task: Task,
+    train: DataLoader[Any],
+    valid: DataLoader[Any],
+    last: Path | None,
+    stop: StopRequest,
 ) -> None:
     try:
         # weights_only: a checkpoint is data, never code
         trainer.fit(task, train, valid, ckpt_path=None if last is None else str(last), weights_only=True)
     except Stopped:
         raise
-    except ProcessExitedException as error:
-        if error.exit_code == Stopped().code:
-            raise Stopped from None
-        raise
     except SystemExit:  # what Lightning makes of Ctrl-C
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
+    except Exception as error:
+        # one of several processes has stopped, and this one, or the one that waits for all, has noticed
+        if stop.made or (isinstance(error, ProcessExitedException) and error.exit_code == Stopped().code):
+            _log.warning("stopped: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+            raise Stopped from None
+        raise
+    if stop.made:  # asked in the last moments of the training: what comes after it does not listen
+        raise Stopped
 
 
 @contextmanager
