@@ -6,8 +6,8 @@ numbers: counts of the highest order as they are; below it an n-gram counts the 
 except those that begin with <s>; three discounts an order from its counts of counts; the unigrams are
 interpolated with the uniform distribution; what is pruned leaves its mass to the back-off.
 
-Memory: about 11 bytes a token of text, or 40 for every different n-gram of the highest order, whichever is
-more, and 40 for what is kept of lower orders; where there is less, it stops before it begins to swap.
+Memory, at the most: about 11 bytes a token of text, or 70 to 90 for every different n-gram of the highest
+order (120 where the vocabulary is large: words), whichever is more. Where there is less, it stops at once.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _count(tokens: Ints, begins: NDArray[np.bool_], n: int, vocab_size: int) -> 
     first = changes(parts)
     raw = np.diff(np.append(first, total)).astype(np.uint32)
     parts = [part[first] for part in parts]
-    check_memory(40 * len(first), f"{len(first)} different {n}-grams")
+    check_memory(60 * len(first), f"{len(first)} different {n}-grams")
     words = np.empty((n, len(first)), token_type(vocab_size))
     for row in reversed(range(n)):
         part = parts[row // digits]
