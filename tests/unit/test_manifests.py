@@ -228,7 +228,9 @@ def test_times_beyond_all_recordings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["none.wav", "nul\0.wav", "x" * 5000, "../none.wav", ".", "a;touch b;.opus", "-"]
+    "name",
+    ["none.wav", "nul\0.wav", "x" * 5000, "../none.wav", ".", "a;touch b;.opus", "-"],
+    ids=["none", "nul", "long", "up", "folder", "shell", "stdin"],
 )
 def test_audio_paths_that_are_no_file_are_findings(tmp_path, name):
     write(tmp_path / "a;touch b;.opus", b"x")
