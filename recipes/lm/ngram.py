@@ -42,7 +42,8 @@ def estimate_ngrams(context: LMContext, folder: Path, config: NgramLMConfig) -> 
         write_arpa(folder / "lm.arpa.gz", made.model, context.tokenizer.pieces)
     minutes = round((time.monotonic() - begin) / 60, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-    cost: dict[str, Any] = {"parameters": sum(counts), "steps": 1, "minutes": minutes, "tokens": len(tokens), "threads": 1}
+    cost: dict[str, Any] = {"parameters": sum(counts), "steps": 1, "minutes": minutes}
+    cost |= {"tokens": len(tokens), "threads": 1}
     cost |= {"command": context.command, "ngrams": counts, "peak_gb": round(peak, 2)}
     cost |= {"discounts": made.discounts, "fallback_orders": made.fallback}
     write_by_rename(folder / "training.json", json.dumps(cost, indent=1))
