@@ -50,9 +50,8 @@ MASKED = "×"  # names and insults
 _FLUENT = DECISIONS | {"F": 1, "D": 1, "D2": 1}  # 1: the second of (what is said, nothing)
 
 _TIME = re.compile(r"\d+ (\d+\.\d+)-(\d+\.\d+) ([LR]):\S*")
-_SURFACE, _PRONUNCIATION = 5, 10  # columns of a line; lhotse needs those up to the part of speech
-_COLUMNS = 12
-_ZERO = re.compile(r"(\(A_)?(ゼロ|零)(;.*\))?")
+_SURFACE, _PRONUNCIATION = 5, 10  # columns of a line, counted from 0
+_ZERO = re.compile(r"ゼロ|零|\(A_(?:ゼロ|零);[^()]*\)")
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,8 @@ def _problems(root: Path, path: Path) -> Iterator[str]:
         if not line:
             continue
         fields = line.split("\t")
-        if len(fields) < _COLUMNS:
-            yield f"{path}:{number}: got {len(fields)} columns, wanted at least {_COLUMNS}"
+        if len(fields) <= _SURFACE:
+            yield f"{path}:{number}: got {len(fields)} columns, wanted at least {_SURFACE + 1}"
         elif (time := _TIME.fullmatch(fields[3])) is None:
             yield f"{path}:{number}: column 4 is {fields[3]!r}, wanted 'NUMBER START-END CHANNEL:...'"
         elif float(time[1]) >= float(time[2]):
@@ -160,7 +159,7 @@ def _problems(root: Path, path: Path) -> Iterator[str]:
     if not any(lines):
         yield f"{path}: empty"
     for column, name in ((_SURFACE, "text"), (_PRONUNCIATION, "pronunciation")):
-        marks = Counter("".join(line.split("\t")[column] for line in lines if line))
+        marks = Counter("".join(cell for line in lines for cell in line.split("\t")[column : column + 1]))
         if marks["("] != marks[")"]:  # lhotse would lose all that comes after
             yield f"{path}: {marks['(']} opening and {marks[')']} closing brackets of tags in the {name}"
     for wav in _wavs(root, path).values():
@@ -221,7 +220,7 @@ def _utterances(
 ) -> Iterator[MonoCut]:
     for group in join_segments(segments):
         text = normalize_japanese("".join(parser.parse(segment.custom["raw"]) for segment in group))
-        if not text or MASKED in text:
+        if not text or any(MASKED in segment.text for segment in group):
             continue
         start, end = group[0].start, group[-1].end
         room_s = max(0.0, SHORTEST_S - (end - start)) / 2

@@ -221,7 +221,7 @@ def _dialogue_in_one_file(root: Path) -> None:
         (_remove("MORPH/SDB/core", "MORPH/SDB/noncore"), ["no core/*.sdb or noncore/*.sdb"]),
         (_remove(f"WAV/core/{TAGGED}.wav", f"WAV/core/{CORE[1]}.wav"), ["no audio file", "(and 1 more)"]),
         (_rewrite("山", "山", "utf-8"), [f"{TAGGED}.sdb: not Shift_JIS at byte"]),
-        (_rewrite("\t名詞\t\t\t\t\t", ""), [f"{TAGGED}.sdb:2: ", "columns"]),
+        (_rewrite("\t山\t山\tヤマ\t山\t山\t山\tヤマ\t名詞\t\t\t\t\t", ""), [f"{TAGGED}.sdb:2: ", "columns"]),
         (_rewrite(" L:-001-001", ""), [f"{TAGGED}.sdb:1: column 4 is"]),
         (_rewrite("00000.400-", "00009.400-"), [":1: an utterance from 00009.400 to"]),
         (_rewrite("(F えー)\t(F エー)", "えー)\t(F エー)"), ["closing", "text"]),
@@ -260,6 +260,21 @@ def test_a_part_that_does_not_exist(tree: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, root)
     (root / "MORPH/SDB/noncore/D01F0002.sdb").unlink()
     assert "'dialogue': no transcripts" in message(lambda: read_corpus("csj", root, ["dialogue"]))
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("ゼロ+名詞+ゼロ です+助動詞+デス", "０です"),
+        ("零+名詞+レー", "０"),
+        ("(A_ゼロ;０)+名詞+ゼロ", "０"),
+        ("ゼロックス+名詞+ゼロックス", "ゼロックス"),
+        ("(A_一+名詞+イチ ゼロ;１０)+名詞+ゼロ", "一ゼロ"),
+    ],
+    ids=["kana", "kanji", "digit", "word", "number"],
+)
+def test_a_lone_zero_is_a_digit(raw: str, wanted: str) -> None:
+    assert lhotse_csj.CSJSDBParser(preprocess=csj._surfaces).parse(raw) == wanted
 
 
 @pytest.mark.parametrize(
