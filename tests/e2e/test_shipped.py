@@ -85,7 +85,7 @@ def stages(config: RecipeConfig) -> set[str]:
     """The names of the stages that a recipe has."""
     match config:
         case ASRRecipe():
-            return {one.name for one in asr.stages_of(config)}
+            return {one.name for one in asr.stages_of(with_pretrained(config))}
         case ClassifyRecipe():
             return {one.name for one in classify.STAGES}
         case TTSRecipe():
@@ -272,7 +272,9 @@ def check(words: list[str]) -> None:
             at = rest.index("--config")
             config = rest[at + 1]
             rest = rest[:at] + rest[at + 2 :]
-        check_recipe([recipe_of(script), str(script.parent / config), *rest])
+        # a file of the caller's, or one that lies beside the script
+        place = REPOSITORY / config if (REPOSITORY / config).is_file() else script.parent / config
+        check_recipe([recipe_of(script), str(place), *rest])
     elif rest[:2] == ["-m", "recipes"]:
         check_recipe(rest[2:])
     elif rest[:2] == ["-m", "s4speech"]:
