@@ -28,7 +28,9 @@ class PlainFiles(TorchCheckpointIO):
 
 
 def check_processes(config: TrainerConfig) -> None:
-    """Raises InputError: other processes were started than `config` says."""
+    """Raises InputError: other processes were started than `config` says, or there are no GPUs for fsdp."""
+    if config.strategy == "fsdp" and not torch.cuda.is_available():
+        raise InputError("train.strategy: got fsdp, which takes GPUs, there are none; set train.strategy=ddp")
     start = launched()
     if start.outside and start.size != config.processes:
         raise InputError(

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 
 from s4speech.config.lm import LMTrainConfig
 from s4speech.config.train import TrainConfig
 from s4speech.data.processes import Launched, launched
 from s4speech.train.optim import parameter_groups, parameter_kinds
-from s4speech.train.strategy import check_processes
+from s4speech.train.strategy import check_processes, make_strategy
 from tests.conftest import message
 from tests.tiny_training import losses, make_cuts, train
 
@@ -77,6 +78,13 @@ def test_other_processes_than_the_config_says(monkeypatch: pytest.MonkeyPatch) -
     told = message(lambda: check_processes(TrainConfig(nodes=2, accumulate=2)))
     assert told.startswith("train.nodes: got 2, but neither torchrun nor srun")
     check_processes(LMTrainConfig())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "fsdp, which takes GPUs" in message(lambda: check_processes(TrainConfig(strategy="fsdp")))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    sharded = make_strategy(TrainConfig(strategy="fsdp", devices=2, accumulate=2))
+    assert isinstance(sharded, FSDPStrategy)
+    split = make_strategy(TrainConfig(devices=2, accumulate=2))
+    assert isinstance(split, DDPStrategy) and split._start_method == "popen"
 
 
 def test_groups_of_parameters_that_were_sharded_are_those_of_before() -> None:
