@@ -78,6 +78,7 @@ class Stage(Generic[C]):
     kept: str | None = None
     version: int = 1  # add one when new code makes old results wrong
     training: bool = False  # run by all processes of torchrun or srun; other stages by the first
+    shared: bool = False  # the same of other work, which processes that Lightning has started leave alone
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def _take_part(stages: Sequence[Stage[C]], context: C, exp_dir: Path, fingerprin
         helped, directory = False, exp_dir / one.name
         while _why_run(one, fingerprints[one.name], exp_dir, set()) is not None:
             token = _token(one, fingerprints[one.name], exp_dir)
-            if one.training and not helped and _matches(read_record(directory / STARTED), token):
+            takes_part = one.training or (one.shared and launched().outside)
+            if takes_part and not helped and _matches(read_record(directory / STARTED), token):
                 with suppress(TookPart):
                     one.run(context, directory)
                 helped = True

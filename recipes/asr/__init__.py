@@ -91,6 +91,7 @@ _FROM_A_MODEL: tuple[Stage[ASRContext], ...] = (
 _TUNE = Stage(
     "tune",
     tune,
+    shared=True,
     config=("decode.beam", "decode.ctc_weight", "decode.lms", "decode.tune"),
     needs=("prepare", "tokenizer", "average"),
     inputs=_compared,
@@ -109,6 +110,7 @@ def offline_stages(tuned: bool, to_a_model: Stages = _TO_A_MODEL) -> Stages:
         Stage(
             "decode",
             decode,
+            shared=True,
             config=_decoding,
             needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
             inputs=_compared,
@@ -129,6 +131,7 @@ def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MOD
         Stage(
             "compare",
             streaming_lms.compare,
+            shared=True,
             config=(*USE, "streaming.parts", *_CHUNKS, "streaming.compare_lms"),
             needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
             inputs=_compared,
@@ -139,6 +142,7 @@ def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MOD
         Stage(
             "tune",
             streaming_lms.tune,
+            shared=True,
             config=("streaming.chunk_ms", "streaming.compare_lms", "streaming.tune"),
             needs=("prepare", "tokenizer", "average"),
             inputs=_compared,
@@ -150,6 +154,7 @@ def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MOD
         Stage(
             "decode",
             streaming.decode,
+            shared=True,
             config=(*USE, "streaming.parts", *_CHUNKS),
             needs=("prepare", "tokenizer", "average"),
             inputs=_language_model,
@@ -158,6 +163,7 @@ def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MOD
         Stage(
             "calibrate",
             streaming.calibrate,
+            shared=True,
             config=USE,
             needs=("prepare", "tokenizer", "average"),
             inputs=_language_model,
@@ -166,6 +172,7 @@ def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MOD
         Stage(
             "longform",
             streaming.longform,
+            shared=True,
             config=(*USE, "streaming.endpoints", "streaming.parts", "streaming.groups"),
             needs=("prepare", "tokenizer", "average"),
             inputs=_language_model,

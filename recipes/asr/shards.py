@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -20,6 +21,7 @@ from rich.progress import Progress
 from recipes.asr.config import ASRRecipe
 from recipes.asr.context import ASRContext
 from recipes.fingerprint import digest
+from s4speech.data.processes import TookPart, launched
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
 
@@ -59,12 +61,30 @@ class Shards:
         """Make the results that are not there, in `decode.processes` processes.
 
         Each has one thread, or one GPU, by its number. One process is this one, with all of its threads: its
-        results are those of several to the last bit if that is one thread. Raises InputError: bad input, or
-        a process that died; the same command continues.
+        results are those of several to the last bit if that is one thread. Of the processes of torchrun or
+        srun each makes its own ones, and the first waits for the others.
+
+        Raises InputError: bad input, or a process that died; the same command continues. Raises TookPart in
+        those of torchrun or srun that are not the first.
         """
-        todo = [one for shards in self._parts.values() for one in shards if not one.path.exists()]
+        everything = [one for shards in self._parts.values() for one in shards]
         self._folder.mkdir(exist_ok=True)
-        processes = min(context.config.decode.processes, len(todo))
+        group = launched()
+        if group.outside:
+            _take_device(int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
+            self._make(context, prepare, name, everything[group.rank :: group.size], 1)
+            if group.rank:
+                raise TookPart
+            while not all(one.path.exists() for one in everything):
+                time.sleep(_LOOK_S)
+        else:
+            self._make(context, prepare, name, everything, context.config.decode.processes)
+
+    def _make(
+        self, context: ASRContext, prepare: Prepare, name: str, shards: Sequence[Shard], processes: int
+    ) -> None:
+        todo = [one for one in shards if not one.path.exists()]
+        processes = min(processes, len(todo))
         with Progress(console=context.console, disable=not context.console.is_terminal) as progress:
             bar = progress.add_task(name, total=len(todo))
             if processes <= 1:
@@ -153,8 +173,7 @@ def _process(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends us
     parent = os.getppid()
     torch.set_num_threads(1)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(rank % torch.cuda.device_count())
+    _take_device(rank)
     try:
         work = prepare(ASRContext(config, Console(quiet=True), command))
         for one in shards:
@@ -164,3 +183,9 @@ def _process(
     except InputError as error:
         told.send(str(error))
         raise SystemExit(2) from None
+
+
+def _take_device(number: int) -> None:
+    """What `cuda` means in this process."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())

@@ -185,8 +185,9 @@ def transcribe(
     good = [one for one in inputs if mic or _survives(partial(check_input, one, pcm, limit_s))]
     complete = all(tried) and len(good) == len(inputs)
     if good:
-        weights = {"lm": lm, "lm_weight": lm_weight, "length_bonus": length_bonus}
-        recognizer = _load(directory, device, weights)
+        fusion = {"lm": lm, "lm_weight": lm_weight, "length_bonus": length_bonus}
+        given = {name: value for name, value in fusion.items() if value is not None}
+        recognizer = _load(directory, device, **given)
         phrases = None if hotwords is None else recognizer.hotwords(hotwords)
         if live:
             session = partial(
@@ -230,7 +231,7 @@ def _listen(new_session: Callable[[], "Session"], listener: Listener, inputs: li
     return complete
 
 
-def _load(directory: Path, device: str, options: dict[str, Any]) -> "Recognizer":
+def _load(directory: Path, device: str, **options: Any) -> "Recognizer":
     """Load the model, and a language model. Raises InputError: a wrong file, or the device is not there."""
     import torch
 

@@ -186,6 +186,8 @@ def test_the_bundled_model_is_the_default(run, model, speech, monkeypatch):
         (["x.wav", "--stream", "--chunk-ms=-5"], "--chunk-ms: got -5"),
         (["x.wav", "--stream", "--chunk-ms", "nan"], "--chunk-ms: got nan"),
         (["x.wav", "--hotwords", "/no/words"], "/no/words: No such file"),
+        (["x.wav", "--lm", "/no/lm"], "language model /no/lm: no such file"),
+        (["x.wav", "--lm", "/"], "/config.yaml: no such file"),
         (["-", "--pcm-format", "s12"], "PCM format 's12'"),
         (["-", "--sample-rate", "1"], "sample rate 1 Hz"),
         (["-", "--channels", "0"], "0 channels"),
