@@ -24,7 +24,8 @@ from s4speech.train.optim import build_optimizer, parameter_groups
 GIB = 2**30
 # A batch that is less likely than this is not planned for; an epoch of 960 h has some 10^4 batches.
 NEVER = 1e-12
-# On a CPU, beside what is saved: gradients of activations and temporary results in the backward pass.
+# Beside what is saved: gradients of activations and temporary results. Peaks of whole steps (VmHWM) were 0 to
+# 0.14 above, for Conformers with S4D and S4 decoders, float32 and bf16-mixed.
 WORKSPACE = 0.25
 STEP = 1.01  # between the batches that are tried
 # Of a GPU: for fragments of the allocator and the libraries' own buffers.
