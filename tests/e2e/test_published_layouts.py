@@ -112,7 +112,7 @@ def test_librispeech_from_the_archives_to_the_scores_with_language_models(
     """The README's three commands: download, prepare and train; the language models; decode."""
     exp, root = tmp_path / "exp", tmp_path / "data" / "LibriSpeech"
     site = ["download=true", f"mirror={published.url('')}"]
-    lms = {kind: tmp_path / kind for kind in ("s4", "transformer")}
+    lms = {kind: tmp_path / kind for kind in ("s4", "transformer", "ngram")}
     paths = ", ".join(
         f"{kind}: {{path: {place}/package/librispeech-lm-{kind}, weight: 0.6}}" for kind, place in lms.items()
     )
@@ -125,7 +125,9 @@ def test_librispeech_from_the_archives_to_the_scores_with_language_models(
     assert "download: [7/7]" in output and len(published.asked) == 7
     text = tmp_path / "data" / LM_TEXT
     for kind, place in lms.items():
-        sizes = [one for one in LM if "n_heads" not in one] if kind == "s4" else LM
+        sizes = LM if kind == "transformer" else [one for one in LM if "n_heads" not in one]
+        if kind == "ngram":
+            sizes = [*(one for one in LM if one.startswith("text.")), "model.order=3", "model.prune=[0]"]
         here = [f"tokenizer={exp}/tokenizer/tokenizer.model", f"text.path={text}", f"exp_dir={place}"]
         done(recipes_here(f"egs/librispeech/lm/{kind}.yaml", *sizes, *here, *site, recipe="lm"))
     output = done(recipes_here(*asr))
@@ -134,7 +136,7 @@ def test_librispeech_from_the_archives_to_the_scores_with_language_models(
     found = scored(exp)
     assert set(found) == {"dev-clean", "dev-other", "test-clean", "test-other"}
     for decodings in found.values():  # joint without and with each language model
-        assert len(decodings) == 4 and "ctc_greedy" in decodings, decodings
+        assert len(decodings) == 5 and "ctc_greedy" in decodings, decodings
 
 
 @pytest.mark.parametrize("config", ["recipe_100h.yaml", "streaming.yaml"])
