@@ -8,8 +8,8 @@ passes, a second of audio (torch.utils.flop_counter: matrix products, convolutio
 Timed: whole optimiser steps on this CPU, on recordings from the corpus if it is there, else on noise.
 ESTIMATED, and nothing else: minutes of an epoch on GPUs, operations / (GPUs x peak x utilisation), and the
 batch that fits into a GPU. --utilisation 0.06 is what the published training of the 113 M model comes to by
-this count: 60 epochs of 960 h at three speeds in 2.5 days on 4 A100. Seconds of a step mean little on a machine
-that does other work; its CPU seconds stand beside them.
+this count: 60 epochs of 960 h at three speeds in 2.5 days on 4 A100. Seconds of a step mean little on a
+machine that does other work; its CPU seconds stand beside them.
 """
 
 from __future__ import annotations
@@ -222,7 +222,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row(
         f"optimiser step here, {shape['rows']} x {shape['duration_s']:g} s of {found['audio']}, "
         f"{found['threads']} threads",
-        f"{best:.1f} s ({best / audio_s:.2f} s a second of audio, {done / best / 1e9:.0f} GFLOP/s)",
+        f"{best:.1f} s; CPU {cpu:.1f} s, {cpu / audio_s:.2f} s a second of audio, "
+        f"{done / cpu / 1e9:.0f} GFLOP/s",
     )
     table.add_row("loss, step by step", ", ".join(f"{step['loss']:.3f}" for step in steps))
     table.add_section()
