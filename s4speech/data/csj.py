@@ -1,8 +1,8 @@
 """The Corpus of Spontaneous Japanese (Maekawa 2003) as published: MORPH/SDB/VOLUME/TALK.sdb, WAV/VOLUME/...
 
 lhotse reads the transcripts. Utterances, evaluation talks and text are those of Kaldi's egs/csj and ESPnet's
-egs2/csj, which the published character error rates are of. A test counts what they count; that it is the same
-on the corpus itself is not checked here, for want of the corpus.
+egs2/csj, which published character error rates are of. Tests compare with counts made by hand on sentences of
+our own; that the corpus itself gives ESPnet's counts (egs/csj/asr/README.md) is not checked, for want of it.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ _PARTS = (*TRAINING, *LISTED)
 PAUSE_S, LONGEST_S = 0.5, 10.0  # Kaldi's csjconnect
 MOST_REPEATS = 300  # of a training text, "えー" above all; Kaldi's remove_dup_utts
 SHORTEST_S = 0.2  # of a cut: a shorter utterance is heard with what is around it
-SLACK_S = 1.0
+SLACK_S = 1.0  # of a transcript that goes on after its recording
 MASKED = "×"  # names and insults
 _FLUENT = DECISIONS | {"F": 1, "D": 1, "D2": 1}  # 1: the second of (what is said, nothing)
 
