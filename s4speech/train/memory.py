@@ -140,8 +140,8 @@ def saved_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
         if storage._cdata not in counted:
             counted.add(storage._cdata)
             total += storage.nbytes()
-            kept.append(tensor)
-        return tensor
+            kept.append(tensor.detach())
+        return tensor.detach()  # an output itself would hold the graph that holds it, for ever
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         forward()
