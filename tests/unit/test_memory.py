@@ -11,6 +11,7 @@ import torch
 from lhotse import CutSet
 from lhotse.testing.dummies import dummy_cut
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from s4speech.config.asr import ASRConfig
 from s4speech.config.train import TrainConfig
@@ -123,13 +124,25 @@ def test_each_storage_is_counted_once_and_parameters_are_not() -> None:
     assert saved_bytes(forward, linear.parameters()) == 4 * (7 * 3 + 7 * 5 + 7 * 5)
 
 
+def test_nothing_is_kept_after_counting() -> None:
+    linear, alive = nn.Linear(3, 5), list[StorageWeakRef]()
+
+    def forward() -> Tensor:
+        h = linear(torch.zeros(7, 3)).exp()
+        alive.append(StorageWeakRef(h.untyped_storage()))
+        return h.sum()
+
+    saved_bytes(forward, linear.parameters())
+    assert alive[0].expired()
+
+
 def recount(model: ASRModel, shape: Shape, precision: str) -> int:
     """Bytes saved for the backward pass, counted by the addresses of the storages after the forward pass."""
     kept: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
-        kept.append(tensor)
-        return tensor
+        kept.append(tensor.detach())
+        return kept[-1]
 
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
