@@ -10,7 +10,10 @@ class InputError(ValueError):
 
 
 class Stopped(SystemExit):
-    """A training that was asked to stop (SIGTERM, SIGUSR1) has saved its place. The exit code is that of SIGTERM."""
+    """A training that was asked to stop (SIGTERM, SIGUSR1) has saved its place.
+
+    The exit code is that of SIGTERM.
+    """
 
     def __init__(self) -> None:
         super().__init__(143)

@@ -27,7 +27,9 @@ FEATURES = "model.features"
 
 def _corpus(context: ASRContext) -> list[Path]:
     corpus = context.config.corpus
-    return find_corpus(corpus.name).paths(Path(corpus.root), [*corpus.train, *corpus.valid, *corpus.test])
+    parts = [*corpus.train, *corpus.valid, *corpus.test]
+    noise = [] if corpus.noisy_tests is None else [Path(corpus.noisy_tests.path)]
+    return find_corpus(corpus.name).paths(Path(corpus.root), parts) + noise
 
 
 def _training(context: ASRContext) -> dict[str, Any]:
@@ -59,9 +61,14 @@ def _packaging(context: ASRContext) -> dict[str, Any]:
     return config_part(context.config, ("package",)) | ({} if packaged is None else {"lm": packaged})
 
 
-def _initial_weights(context: ASRContext) -> list[Path]:
-    init = context.config.train.init
-    return [] if init is None else [Path(init.path)]
+def _training_files(context: ASRContext) -> list[Path]:
+    """Weights to start from, and the sounds of the augmentation."""
+    init, augment = context.config.train.init, context.config.train.augment
+    paths = [] if init is None else [init.path]
+    if augment is not None:
+        rooms = augment.room.rooms if augment.room else None
+        paths += [sounds.path for sounds in (rooms, augment.noise) if sounds]
+    return [Path(path) for path in paths]
 
 
 _TO_A_MODEL: tuple[Stage[ASRContext], ...] = (
@@ -75,7 +82,7 @@ _TO_A_MODEL: tuple[Stage[ASRContext], ...] = (
         training=True,
         config=_training,
         needs=("prepare", "tokenizer", "stats"),
-        inputs=_initial_weights,
+        inputs=_training_files,
         check=ASRContext.check_trainer,
         kept="checkpoints/last.ckpt",
         version=2,  # the parameters of S4D have other shapes since 1
@@ -143,7 +150,7 @@ def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MOD
             "tune",
             streaming_lms.tune,
             shared=True,
-            config=("streaming.chunk_ms", "streaming.compare_lms", "streaming.tune"),
+            config=("streaming.chunk_ms", "streaming.search", "streaming.compare_lms", "streaming.tune"),
             needs=("prepare", "tokenizer", "average"),
             inputs=_compared,
             check=ASRContext.check_decoder,

@@ -252,6 +252,16 @@ class ASRRecipe(DownloadingConfig):
         return self
 
     @model_validator(mode="after")
+    def _language_models_of_streams(self) -> "ASRRecipe":
+        """Models of either kind have their own section for them."""
+        if self.streams and (self.decode.lms or self.decode.tune or self.decode.packaged_lm):
+            raise ValueError(
+                "decode.lms, tune, packaged_lm: got some with a streaming encoder; wanted "
+                "streaming.compare_lms, streaming.tune, streaming.lm"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _streams_of_words(self) -> "ASRRecipe":
         """Delays, confidences and recordings of a streaming model are scored in words."""
         if self.streams and self.score.unit != "word":

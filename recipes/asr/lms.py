@@ -9,7 +9,7 @@ from recipes.asr.config import FusedLM, FusionConfig, TuneConfig
 from recipes.asr.context import ASRContext
 from s4speech.config.streaming import SearchOptions
 from s4speech.files import write_by_rename
-from s4speech.metrics.alignment import align
+from s4speech.metrics.alignment import align, align_characters
 from s4speech.models.lm import load_scorer
 from s4speech.search.hypothesis import Scorer
 
@@ -56,21 +56,29 @@ def _tuned(context: ASRContext) -> dict[str, dict[str, float]]:
 
 
 def choose(context: ASRContext, folder: Path, config: TuneConfig, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write tune.json: the point with the fewest word errors for each language model, and all others.
+    """Write tune.json: the point with the fewest errors for each language model, and all others. Errors are
+    counted in `score.unit`.
 
     rows: one an utterance: id, ref, texts: name -> one for each point; NONE -> one.
     """
     rows = list(rows)
-    words = sum(len(row["ref"].split()) for row in rows)
+    unit = context.config.score.unit
+    aligned, rate = (align, "WER") if unit == "word" else (align_characters, "CER")
+    units = sum(pair.mark != "I" for row in rows for pair in aligned(row["ref"], row["ref"]))
 
     def errors(name: str, point: int) -> dict[str, float]:
-        pairs = (pair for row in rows for pair in align(row["ref"], row["texts"][name][point]))
+        pairs = (pair for row in rows for pair in aligned(row["ref"], row["texts"][name][point]))
         wrong = sum(pair.mark != "C" for pair in pairs)
-        return {"wer": wrong / max(words, 1), "errors": wrong}
+        return {rate.lower(): wrong / max(units, 1), "errors": wrong}
 
-    record: dict[str, Any] = {"utterances": len(rows), "words": words}
+    record: dict[str, Any] = {"utterances": len(rows), f"{unit}s": units}
     record |= {NONE: errors(NONE, 0), "lms": {}}
-    context.say(f"tune: {len(rows)} utterances, {words} words, WER {100 * record[NONE]['wer']:.2f} %")
+    told = f"{rate} {100 * record[NONE][rate.lower()]:.2f} %"
+    context.say(f"tune: {len(rows)} utterances, {units} {unit}s, {told}")
+    heard = set(context.config.corpus.valid) & set(context.config.corpus.test)
+    if heard:
+        parts = ", ".join(sorted(heard))
+        context.say(f"tune: {parts} is tested on, too: what is gained there is chosen there")
     for name in (name for name in rows[0]["texts"] if name != NONE):
         table = [
             {"weight": weight, "length_bonus": bonus} | errors(name, i)
@@ -81,7 +89,7 @@ def choose(context: ASRContext, folder: Path, config: TuneConfig, rows: Iterable
         record["lms"][name] = best | {"table": table}
         told = f"weight {best['weight']:g}, length bonus {best['length_bonus']:g}"
         edges = _edges(config, best)
-        context.say(f"tune {name}: {told}, WER {100 * best['wer']:.2f} %{edges}")
+        context.say(f"tune {name}: {told}, {rate} {100 * best[rate.lower()]:.2f} %{edges}")
     write_by_rename(folder / TUNED, json.dumps(record, indent=1))
 
 

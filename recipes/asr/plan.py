@@ -48,6 +48,8 @@ def plan(context: ASRContext, folder: Path) -> None:
     for name in config.freeze:
         getattr(model, name).requires_grad_(False)
     available = available_bytes(device) if config.memory_gib is None else round(config.memory_gib * GIB)
+    if config.memory_gib is None and not gpu:  # the processes share it
+        available //= config.devices
     limit = max(0, available - (0 if gpu else round(config.cache_gib * GIB)))
     memory: Memory = (GPUMemory if gpu else EstimatedMemory)(model, config, limit)
     utterances = _utterances(context)
@@ -79,7 +81,10 @@ def plan(context: ASRContext, folder: Path) -> None:
         "shapes": [shape._asdict() for shape in shapes(found)],
     }
     write_by_rename(folder / PLAN, json.dumps(result, indent=2) + "\n")
-    context.say(f"plan: {found:.1f} s of audio a batch fit into {limit / GIB:.2f} GiB ({where})")
+    context.say(
+        f"plan: {found:.1f} s of audio a batch fit into {limit / GIB:.2f} GiB ({where}); an optimiser step "
+        f"hears up to {found * config.accumulate:.0f} s (train.accumulate={config.accumulate})"
+    )
 
 
 def max_duration_s(context: ASRContext) -> float:

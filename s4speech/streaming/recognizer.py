@@ -316,6 +316,8 @@ def _reweighted(
     """The config with other weights in its search; None: as they are."""
     given = {"lm_weight": lm_weight, "length_bonus": length_bonus}
     update = {name: value for name, value in given.items() if value is not None}
+    if lm_weight == 0:  # the bonus makes up for a language model
+        update.setdefault("length_bonus", 0.0)
     if not isinstance(config.model.encoder, StreamingEncoderConfig):
         return config.model_copy(update={"decode": config.decode.model_copy(update=update)})
     streaming = config.streaming or StreamingConfig()

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.conftest import Experiment
 
 
-def test_a_model_directory_is_decoded_as_the_model_that_was_trained(finished: Experiment, tmp_path: Path) -> None:
+def test_a_model_directory_is_decoded_as_the_trained_model(finished: Experiment, tmp_path: Path) -> None:
     other = Experiment(tmp_path / "tiny.yaml", tmp_path / "exp")
     text = finished.config.read_text().replace(str(finished.exp_dir), str(other.exp_dir))
     other.config.write_text(f"{text}\npretrained: {finished.model}\n")
