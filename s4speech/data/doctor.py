@@ -41,9 +41,7 @@ class Diagnosis:
     rows: list[Row] = field(default_factory=list)
 
 
-def examine(
-    cuts: CutSet, *, alphabet: Iterable[str] | None, min_s: float = 0.1, jobs: int = 1
-) -> Diagnosis:
+def examine(cuts: CutSet, *, alphabet: Iterable[str] | None, min_s: float = 0.1, jobs: int = 1) -> Diagnosis:
     """Decode all audio and check all text, in `jobs` processes. alphabet: None where any character may be.
 
     Fatal: unreadable or truncated audio, NaN, several channels, shorter than `min_s`, empty text, characters
