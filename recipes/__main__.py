@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from s4speech.data.processes import launched
 from s4speech.errors import InputError, Stopped
 
 # Each is a module recipes.NAME with main(config_path, overrides, stage, stop_stage, dry_run) -> exit code.
@@ -17,6 +18,7 @@ RECIPES = ("asr", "classify", "lm", "tts", "vocoder")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a recipe; return the exit code: 0, 2 for bad input, 130 when interrupted, 143 when a signal has
     stopped the training."""
+    start = launched()  # Lightning changes the environment
     # Intermixed, so that key=value may follow an option.
     options = make_parser().parse_intermixed_args(arguments)
     handler = logging.StreamHandler()
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recipes: {error}", file=sys.stderr)
         return 2
     except Stopped:
+        if start.rank and not start.outside:
+            return 0  # for an error Lightning would kill the first process, which tells the user
         print("recipes: saved; the same command continues", file=sys.stderr)
         return 143
     except KeyboardInterrupt:

@@ -71,7 +71,8 @@ class Saver(pl.Callback):
     `Stopped`.
 
     Always between two steps, when everything of the step before has been logged: what follows is the same as
-    without a stop. The file is there whole at every moment, and so is the one before.
+    without a stop. The file is there whole at every moment, and so is the one before. One process leaves a
+    validation at once; several make it whole, for they agree between two steps alone.
     """
 
     def __init__(self, folder: Path, minutes: float, curves: Curves, stop: StopRequest) -> None:
@@ -114,7 +115,7 @@ class Saver(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._stop.made:  # saved before, and processes need not agree: all have been asked
+        if self._stop.made and trainer.world_size == 1:  # saved before
             raise Stopped
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -160,6 +161,7 @@ class Saver(pl.Callback):
                 os.replace(last, self._folder / PREVIOUS)
             os.replace(unfinished, last)
             sync(self._folder)
+        trainer.strategy.barrier()  # no process ends, and so ends the others, before the file has its name
         self._saved_at, self._saved_step, self._validated = time.monotonic(), trainer.global_step, False
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from recipes.__main__ import main
 from recipes.stage import Stage, run_stages
 from s4speech.config import StrictModel
-from s4speech.errors import InputError
+from s4speech.errors import InputError, Stopped
 from tests.conftest import message
 
 
@@ -376,6 +376,17 @@ def test_command_exit_codes(
     fake_recipe(monkeypatch, interrupted)
     assert main(["asr", str(path)]) == 130
     assert "the same command continues" in capsys.readouterr().err
+
+    def stopped(**given: object) -> int:
+        os.environ.pop("WORLD_SIZE", None)  # Lightning does that
+        raise Stopped
+
+    fake_recipe(monkeypatch, stopped)
+    for rank, code in (("0", 143), ("1", 0)):  # of those that Lightning has started only the first one tells
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert main(["asr", str(path)]) == code
+        assert ("the same command continues" in capsys.readouterr().err) == (code == 143)
     with pytest.raises(SystemExit) as caught:
         main(["nonsense", str(path)])
     assert caught.value.code == 2
