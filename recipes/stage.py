@@ -5,6 +5,7 @@ external inputs, upstream stages) is the recorded one and no upstream stage has 
 """
 
 import logging
+import os
 import time
 import traceback
 import uuid
@@ -147,13 +148,20 @@ def _take_part(stages: Sequence[Stage[C]], context: C, exp_dir: Path, fingerprin
     """What a process does that is not the first one: wait for each stage, and train with the others.
 
     What the first process does is seen in its files: started.json, then done.json, each for this config and
-    these results of earlier stages.
+    these results of earlier stages. One that the first process has started ends after the last training,
+    with its share of a GPU, and when the first one is no more. Those of torchrun or srun end together, which
+    is what these expect.
     """
-    for one in stages:
+    outside, first = launched().outside, os.getppid()
+    for position, one in enumerate(stages):
+        if not outside and not any(later.training for later in stages[position:]):
+            return
         helped, directory = False, exp_dir / one.name
         while _why_run(one, fingerprints[one.name], exp_dir, set()) is not None:
+            if not outside and os.getppid() != first:
+                return
             token = _token(one, fingerprints[one.name], exp_dir)
-            takes_part = one.training or (one.shared and launched().outside)
+            takes_part = one.training or (one.shared and outside)
             if takes_part and not helped and _matches(read_record(directory / STARTED), token):
                 with suppress(TookPart):
                     one.run(context, directory)

@@ -1,5 +1,6 @@
 """A recipe that several processes run: the first one does everything, the others train with it."""
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -78,3 +79,26 @@ def test_the_first_process_runs_the_stages_and_the_others_train(
     assert run(Toy()) == everything
     assert run(Toy()) == []
     assert run(Toy(Config(lr=0.2))) == [one for one in everything if one[1] != "prepare"]
+
+
+def test_a_process_that_the_first_one_has_started_ends_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "launched", lambda: Launched(1, 2))
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            monkeypatch.setattr(os, "getppid", lambda: 1)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    def run(**given: str) -> int:
+        toy = Toy()
+        assert run_stages(toy.stages(), toy, tmp_path, console=Console(quiet=True), **given) == []
+        assert toy.ran == []
+        return len(naps)
+
+    assert run(stop_stage="prepare") == 0  # nothing to train
+    assert run() == 3  # the first process is no more
