@@ -30,7 +30,8 @@ def last_checkpoint(folder: Path) -> Path | None:
 
     One that cannot be read, after the machine itself has stopped, gives way to the one before. A run that
     was killed after one of the best checkpoints and before the last one left a file that the last one, if
-    there is one, does not know; it is removed, for it would be averaged with the others.
+    there is one, does not know; it is removed, for it would be averaged with the others. Those of epochs
+    before the last one's stay: Lightning forgets what it kept when an experiment is moved.
     Raises InputError: no checkpoint can be read.
     """
     last = folder / "checkpoints" / LAST
@@ -38,9 +39,13 @@ def last_checkpoint(folder: Path) -> Path | None:
     known = {LAST, PREVIOUS}
     for state in content.get("callbacks", {}).values():
         known |= {Path(path).name for path in state.get("best_k_models", {})}
-    for path in [*last.parent.glob("*.ckpt"), *last.parent.glob("*.ckpt.tmp")]:
-        if path.name not in known:
+    epoch = place_of(content).epoch if content else 0
+    for path in last.parent.glob("*.ckpt"):
+        number = path.name.split("-")[0]  # of EPOCH-VALUE.ckpt
+        if path.name not in known and number.isdecimal() and int(number) >= epoch:
             path.unlink()
+    for path in last.parent.glob("*.ckpt.tmp"):
+        path.unlink()
     return last if content else None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s4speech.train.resume import last_checkpoint
+from s4speech.train.resume import Place, last_checkpoint
 
 
 @pytest.fixture
@@ -33,6 +33,23 @@ def test_killed_before_the_first_last_checkpoint(checkpoints: Path) -> None:
 def test_what_the_last_checkpoint_does_not_know_goes(checkpoints: Path) -> None:
     last = checkpoints / "last.ckpt"
     best = {"/elsewhere/000-0.5.ckpt": torch.tensor(0.5)}
-    torch.save({"callbacks": {"ModelCheckpoint": {"best_k_models": best}, "other": {}}}, last)
+    callbacks = {"ModelCheckpoint": {"best_k_models": best}, "other": {}}
+    torch.save({"callbacks": callbacks, "place": Place(epoch=1, number=8)._asdict()}, last)
+    (checkpoints / "last.ckpt.tmp").touch()
     assert last_checkpoint(checkpoints.parent) == last
     assert names(checkpoints) == {"000-0.5.ckpt", "last.ckpt", "note.txt"}
+
+
+def test_what_a_moved_experiment_has_forgotten_stays(checkpoints: Path) -> None:
+    last = checkpoints / "last.ckpt"
+    for name in ("002-0.7.ckpt", "001-0.6-v1.ckpt"):
+        (checkpoints / name).touch()
+    torch.save({"callbacks": {"ModelCheckpoint": {"best_k_models": {}}}, "epoch": 1}, last)
+    assert last_checkpoint(checkpoints.parent) == last
+    assert names(checkpoints) == {
+        "000-0.5.ckpt",
+        "001-0.6.ckpt",
+        "001-0.6-v1.ckpt",
+        "last.ckpt",
+        "note.txt",
+    }
