@@ -19,6 +19,7 @@ from recipes.stage import Stage, run_stages
 from s4speech.config.base import load_config
 from s4speech.config.train import NOT_IN_THE_RESULT
 from s4speech.data.archives import wanted_of_text
+from s4speech.data.processes import TookPart, launched
 
 
 def _training(context: LMContext) -> dict[str, Any]:
@@ -30,6 +31,8 @@ def _training(context: LMContext) -> dict[str, Any]:
 
 def _train(context: LMContext, folder: Path) -> None:
     if context.ngram is not None:
+        if launched().rank:
+            raise TookPart  # the first process counts alone
         estimate_ngrams(context, folder, context.ngram)
     else:
         train(context, folder)

@@ -34,12 +34,12 @@ def launched() -> Launched:
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
         return Launched(int(env["RANK"]), int(env["WORLD_SIZE"]), outside=True)
-    if "LOCAL_RANK" in env and "WORLD_SIZE" in env:  # Lightning has started this one
-        size, node = int(env["WORLD_SIZE"]), int(env.get("NODE_RANK", "0"))
-        local = int(env["LOCAL_RANK"])
-        # on one machine: more machines take torchrun or srun
-        return Launched(node * size + local, size)
     # an interactive shell, and the script of a job, are not what srun starts
     if int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         return Launched(int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"]), outside=True)
+    if "LOCAL_RANK" in env:  # Lightning has started this one
+        local, node = int(env["LOCAL_RANK"]), int(env.get("NODE_RANK", "0"))
+        size = int(env.get("WORLD_SIZE", local + 1))  # which Lightning removes after a training
+        # on one machine: more machines take torchrun or srun
+        return Launched(node * size + local, size)
     return Launched()

@@ -5,10 +5,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from rich.console import Console
 
+from recipes import lm
 from recipes import stage as engine
 from recipes.stage import Stage, run_stages
 from s4speech.config import StrictModel
@@ -102,3 +104,16 @@ def test_a_process_that_the_first_one_has_started_ends_early(
 
     assert run(stop_stage="prepare") == 0  # nothing to train
     assert run() == 3  # the first process is no more
+
+
+def test_ngrams_are_counted_by_the_first_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [train_stage] = [one for one in lm.STAGES if one.name == "train"]
+    context, counted = MagicMock(spec=["ngram"]), MagicMock()
+    monkeypatch.setattr(lm, "estimate_ngrams", counted)
+    monkeypatch.setattr(lm, "launched", lambda: Launched(1, 2, outside=True))
+    with pytest.raises(TookPart):
+        train_stage.run(context, tmp_path)
+    counted.assert_not_called()
+    monkeypatch.setattr(lm, "launched", lambda: Launched(0, 2, outside=True))
+    train_stage.run(context, tmp_path)
+    counted.assert_called_once_with(context, tmp_path, context.ngram)

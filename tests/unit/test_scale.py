@@ -53,6 +53,7 @@ ENVIRONMENTS = {
     "srun": ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}, Launched(5, 8, outside=True)),
     "script of a job": ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, Launched()),
     "by Lightning": ({"LOCAL_RANK": "1", "WORLD_SIZE": "2", "NODE_RANK": "0"}, Launched(1, 2)),
+    "after a training": ({"LOCAL_RANK": "1", "NODE_RANK": "0"}, Launched(1, 2)),
 }
 
 
