@@ -1,6 +1,7 @@
 """Fetching what a recipe reads, before its first stage, if it was told to (``download=true``)."""
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from recipes.context import RecipeConfig, RecipeContext
 from s4speech.data.archives import from_mirror, wanted_of_corpus
 from s4speech.data.download import Report, Wanted, obtain
+from s4speech.data.processes import launched
 from s4speech.errors import InputError
 
+POLL_S = 1.0  # how often a process looks whether the first one has fetched everything
 Url = Annotated[str, Field(pattern=r"^https?://\S+$")]
 
 
@@ -44,6 +47,7 @@ def provide(
 ) -> None:
     """Fetch what is `wanted`, if the config says so; a dry run tells what would be fetched.
 
+    Of several processes with the same command the first one does this; the others wait, and tell nothing.
     unpublished: what is lacking and no archive of which is known.
     Raises InputError: something published is not there and `download` is not set; something to be fetched is
     not published; the disk has no room; as `obtain` does.
@@ -60,6 +64,10 @@ def provide(
         raise InputError(
             f"download: no published archive of {unpublished[0]} is known; put it there, or correct the path"
         )
+    if launched().rank:
+        while not dry_run and not all(one.to.exists() for one in wanted):
+            time.sleep(POLL_S)
+        return
     if config.mirror is not None:
         wanted = [from_mirror(one, config.mirror) for one in wanted]
     if not wanted:

@@ -6,13 +6,17 @@ import hashlib
 import io
 import re
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from recipes.download import DownloadingConfig
+from recipes import download
+from recipes.context import RecipeContext
+from recipes.download import DownloadingConfig, provide
 from s4speech.config.base import load_config
 from s4speech.data.archives import (
     AN4,
@@ -25,6 +29,7 @@ from s4speech.data.archives import (
     wanted_of_text,
 )
 from s4speech.data.download import Archive, Wanted, fetch, obtain, unpack
+from s4speech.data.processes import Launched
 from tests.conftest import message
 from tests.file_server import Server, serving
 
@@ -391,6 +396,27 @@ def test_it_is_fetched_when_asked_and_then_found(
         assert code == 2 and "/nowhere does not exist" in error  # of the first stage: the text is there
     assert "everything is there" in output
     assert text.read_bytes() == published.files[text.name] and len(published.asked) == 1
+
+
+def test_other_processes_wait_for_what_the_first_one_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "launched", lambda: Launched(1, 2, outside=True))
+    wanted = [Wanted(LJSPEECH, tmp_path / name, tmp_path) for name in ("one", "two")]
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        (tmp_path / ("one", "two")[len(naps)]).mkdir()  # as the first process does, one after the other
+        naps.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    told = io.StringIO()
+    config = DownloadingConfig(exp_dir="exp", download=True)
+    context = RecipeContext(config, Console(file=told), "command")
+    provide(context, wanted, [], dry_run=True)
+    assert naps == []
+    provide(context, wanted, [], dry_run=False)
+    assert len(naps) == 2 and told.getvalue() == ""
 
 
 def test_what_is_not_published_is_named(
