@@ -40,8 +40,8 @@ class InitConfig(StrictModel):
 
 class TrainerConfig(StrictModel):
     """What every training has. One line each moves it from a laptop CPU to GPUs and to several machines:
-    `accelerator`, `devices` (processes on each machine), `nodes` (machines), `strategy`, `precision`. None of
-    them changes what is learnt: see docs/scale.md.
+    `accelerator`, `devices` (processes on each machine), `nodes` (machines), `strategy`. None of them changes
+    what is learnt: see docs/scale.md. `precision` does.
 
     strategy: ddp (auto, of several processes), or fsdp, which shards what does not fit on one GPU.
     optimizer: adamw, or muon for the matrices of hidden layers at muon_lr and AdamW for the rest. ssm_lr:
