@@ -96,9 +96,10 @@ def test_a_process_that_the_first_one_has_started_ends_early(
 
     monkeypatch.setattr(time, "sleep", sleep)
 
-    def run(**given: str) -> int:
+    def run(stop_stage: str | None = None) -> int:
         toy = Toy()
-        assert run_stages(toy.stages(), toy, tmp_path, console=Console(quiet=True), **given) == []
+        console = Console(quiet=True)
+        assert run_stages(toy.stages(), toy, tmp_path, stop_stage=stop_stage, console=console) == []
         assert toy.ran == []
         return len(naps)
 
