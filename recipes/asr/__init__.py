@@ -225,7 +225,7 @@ def main(
     dry_run: bool = False,
 ) -> int:
     """Run the stages that are not done. Raises InputError for what the user has to change."""
-    config = pretrained.with_pretrained(load_config(ASRRecipe, config_path, overrides))
+    config = pretrained.with_pretrained(load_config(ASRRecipe, config_path, overrides), dry_run)
     command = shlex.join(["python", "-m", "recipes", "asr", str(config_path), *overrides])
     context = ASRContext(config, Console(), command)
     context.check_model()

@@ -11,11 +11,16 @@ from s4speech.models.directory import check_directory
 from s4speech.models.package import ASRPackageConfig, load_asr
 
 
-def with_pretrained(config: ASRRecipe) -> ASRRecipe:
-    """The recipe with the model section of the directory `pretrained`. Raises InputError: there is none."""
+def with_pretrained(config: ASRRecipe, dry_run: bool = False) -> ASRRecipe:
+    """The recipe with the model section of the directory `pretrained`.
+
+    Raises InputError: it is not there, which a dry run says in its plan.
+    """
     if config.pretrained is None:
         return config
     folder = Path(config.pretrained)
+    if dry_run and not folder.exists():
+        return config
     check_directory(folder)
     package = load_config(ASRPackageConfig, folder / "config.yaml")
     model = package.model.model_copy(update={"vocab_size": None})

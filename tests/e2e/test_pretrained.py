@@ -27,6 +27,8 @@ def test_a_model_directory_is_decoded_as_the_trained_model(finished: Experiment,
 def test_no_such_directory_is_one_line(finished: Experiment, tmp_path: Path) -> None:
     other = Experiment(tmp_path / "tiny.yaml", tmp_path / "exp")
     other.config.write_text(f"{finished.config.read_text()}\npretrained: {tmp_path / 'nothing'}\n")
-    ran = other.run("--dry-run")
+    ran = other.run()
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1
     assert "no such directory" in ran.stderr
+    plan = other.run("--dry-run")
+    assert plan.returncode == 0 and "waits for" in plan.stdout

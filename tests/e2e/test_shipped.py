@@ -85,7 +85,7 @@ def stages(config: RecipeConfig) -> set[str]:
     """The names of the stages that a recipe has."""
     match config:
         case ASRRecipe():
-            return {one.name for one in asr.stages_of(with_pretrained(config))}
+            return {one.name for one in asr.stages_of(with_pretrained(config, dry_run=True))}
         case ClassifyRecipe():
             return {one.name for one in classify.STAGES}
         case TTSRecipe():
@@ -99,7 +99,7 @@ def parameters(path: Path) -> int:
     config = load_config(CONFIGS[recipe_of(path)], path)
     match config:
         case ASRRecipe():
-            config = with_pretrained(config)
+            config = with_pretrained(config, dry_run=True)
             size = config.tokenizer.vocab_size or 3300  # of characters: as many as the texts have
             model: nn.Module = build_asr(config.model.model_copy(update={"vocab_size": size}))
         case ClassifyRecipe():
