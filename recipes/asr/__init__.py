@@ -1,7 +1,7 @@
 """The recognition recipe: from a corpus in its published layout to a scored, packaged model."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,8 @@ FEATURES = "model.features"
 
 def _corpus(context: ASRContext) -> list[Path]:
     corpus = context.config.corpus
-    parts = [*corpus.train, *corpus.valid, *corpus.test]
     noise = [] if corpus.noisy_tests is None else [Path(corpus.noisy_tests.path)]
-    return find_corpus(corpus.name).paths(Path(corpus.root), parts) + noise
+    return find_corpus(corpus.name).paths(Path(corpus.root), corpus.parts) + noise
 
 
 def _training(context: ASRContext) -> dict[str, Any]:
@@ -59,6 +58,10 @@ def _compared(context: ASRContext) -> list[Path]:
 def _packaging(context: ASRContext) -> dict[str, Any]:
     packaged = context.config.decode.packaged_lm
     return config_part(context.config, ("package",)) | ({} if packaged is None else {"lm": packaged})
+
+
+def _pretrained(context: ASRContext) -> list[Path]:
+    return [pretrained.source(context)]
 
 
 def _training_files(context: ASRContext) -> list[Path]:
@@ -92,101 +95,62 @@ _TO_A_MODEL: tuple[Stage[ASRContext], ...] = (
 # From a model directory: what decodes needs the same stages.
 _FROM_A_MODEL: tuple[Stage[ASRContext], ...] = (
     *_TO_A_MODEL[:2],
-    Stage("tokenizer", pretrained.tokenizer, inputs=pretrained.pretrained_files, needs=("prepare", "doctor")),
-    Stage("average", pretrained.average, inputs=pretrained.pretrained_files, needs=("prepare", "tokenizer")),
+    Stage("tokenizer", pretrained.tokenizer, inputs=_pretrained, needs=("prepare", "doctor")),
+    Stage("average", pretrained.average, inputs=_pretrained, needs=("prepare", "tokenizer")),
 )
-_TUNE = Stage(
-    "tune",
-    tune,
-    shared=True,
-    config=("decode.beam", "decode.ctc_weight", "decode.lms", "decode.tune"),
-    needs=("prepare", "tokenizer", "average"),
-    inputs=_compared,
-    check=ASRContext.check_decoder,
-)
-
-
 Stages = tuple[Stage[ASRContext], ...]
+USE = ("streaming.chunk_ms", "streaming.search", "streaming.lm")
+_CHUNKS = ("streaming.chunks_ms", "streaming.full")
+
+
+def _searching(
+    name: str,
+    run: Callable[[ASRContext, Path], None],
+    config: tuple[str, ...] | Callable[[ASRContext], dict[str, Any]],
+    inputs: Callable[[ASRContext], list[Path]],
+    *,
+    tuned: bool = False,
+) -> Stage[ASRContext]:
+    """A stage in which the model hears utterances. inputs: its language models. tuned: by the stage tune."""
+    return Stage(
+        name,
+        run,
+        shared=True,
+        config=config,
+        needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
+        inputs=inputs,
+        check=ASRContext.check_decoder,
+    )
 
 
 def offline_stages(tuned: bool, to_a_model: Stages = _TO_A_MODEL) -> Stages:
     """Of a model of whole utterances."""
+    tuning = ("decode.beam", "decode.ctc_weight", "decode.lms", "decode.tune")
     return (
         *to_a_model,
-        *((_TUNE,) if tuned else ()),
-        Stage(
-            "decode",
-            decode,
-            shared=True,
-            config=_decoding,
-            needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
-            inputs=_compared,
-            check=ASRContext.check_decoder,
-        ),
+        *((_searching("tune", tune, tuning, _compared),) if tuned else ()),
+        _searching("decode", decode, _decoding, _compared, tuned=tuned),
         Stage("score", score, config=("score",), needs=("decode",)),
         Stage("package", package, config=_packaging, needs=("tokenizer", "average", "score")),
     )
 
 
-USE = ("streaming.chunk_ms", "streaming.search", "streaming.lm")
-_CHUNKS = ("streaming.chunks_ms", "streaming.full")
-
-
 def streaming_stages(compared: bool, tuned: bool, to_a_model: Stages = _TO_A_MODEL) -> Stages:
     """Of a model for streams. compared: there are language models to compare."""
-    to_compare: tuple[Stage[ASRContext], ...] = (
-        Stage(
-            "compare",
-            streaming_lms.compare,
-            shared=True,
-            config=(*USE, "streaming.parts", *_CHUNKS, "streaming.compare_lms"),
-            needs=("prepare", "tokenizer", "average", *(("tune",) if tuned else ())),
-            inputs=_compared,
-            check=ASRContext.check_decoder,
-        ),
-    )
-    to_tune: tuple[Stage[ASRContext], ...] = (
-        Stage(
-            "tune",
-            streaming_lms.tune,
-            shared=True,
-            config=("streaming.chunk_ms", "streaming.search", "streaming.compare_lms", "streaming.tune"),
-            needs=("prepare", "tokenizer", "average"),
-            inputs=_compared,
-            check=ASRContext.check_decoder,
-        ),
-    )
+    long = (*USE, "streaming.endpoints", "streaming.parts", "streaming.groups")
+    tuning = ("streaming.chunk_ms", "streaming.search", "streaming.compare_lms", "streaming.tune")
+    comparing = (*USE, "streaming.parts", *_CHUNKS, "streaming.compare_lms")
     return (
         *to_a_model,
-        Stage(
-            "decode",
-            streaming.decode,
-            shared=True,
-            config=(*USE, "streaming.parts", *_CHUNKS),
-            needs=("prepare", "tokenizer", "average"),
-            inputs=_language_model,
-            check=ASRContext.check_decoder,
+        _searching("decode", streaming.decode, (*USE, "streaming.parts", *_CHUNKS), _language_model),
+        _searching("calibrate", streaming.calibrate, USE, _language_model),
+        _searching("longform", streaming.longform, long, _language_model),
+        *((_searching("tune", streaming_lms.tune, tuning, _compared),) if tuned else ()),
+        *(
+            (_searching("compare", streaming_lms.compare, comparing, _compared, tuned=tuned),)
+            if compared
+            else ()
         ),
-        Stage(
-            "calibrate",
-            streaming.calibrate,
-            shared=True,
-            config=USE,
-            needs=("prepare", "tokenizer", "average"),
-            inputs=_language_model,
-            check=ASRContext.check_decoder,
-        ),
-        Stage(
-            "longform",
-            streaming.longform,
-            shared=True,
-            config=(*USE, "streaming.endpoints", "streaming.parts", "streaming.groups"),
-            needs=("prepare", "tokenizer", "average"),
-            inputs=_language_model,
-            check=ASRContext.check_decoder,
-        ),
-        *(to_tune if tuned else ()),
-        *(to_compare if compared else ()),
         Stage(
             "score",
             streaming_score.score,
@@ -230,8 +194,7 @@ def main(
     context = ASRContext(config, Console(), command)
     context.check_model()
     corpus = config.corpus
-    parts = [*corpus.train, *corpus.valid, *corpus.test]
-    provide_corpora(context, [(corpus.name, corpus.root, parts)], dry_run)
+    provide_corpora(context, [(corpus.name, corpus.root, corpus.parts)], dry_run)
     run_stages(stages_of(config), context, context.exp_dir, stage, stop_stage, dry_run, context.console)
     return 0
 

@@ -49,6 +49,11 @@ class CorpusConfig(StrictModel):
         return {f"{part}-{snr_db:g}dB": snr_db for snr_db in ratios}
 
     @property
+    def parts(self) -> list[str]:
+        """What is read of the corpus."""
+        return [*self.train, *self.valid, *self.test]
+
+    @property
     def all_tests(self) -> list[str]:
         """The test parts and their noisy copies."""
         return [name for part in self.test for name in (part, *self.noisy(part))]

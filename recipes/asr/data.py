@@ -32,7 +32,7 @@ def prepare(context: ASRContext, folder: Path) -> None:
     corpus = context.config.corpus
     if not corpus.valid and not corpus.valid_speakers:
         raise InputError("corpus.valid: got nothing, wanted validation parts here or corpus.valid_speakers")
-    parts = read_corpus(corpus.name, Path(corpus.root), [*corpus.train, *corpus.valid, *corpus.test])
+    parts = read_corpus(corpus.name, Path(corpus.root), corpus.parts)
     train = _join([parts[name] for name in corpus.train])
     valid = _join([parts[name] for name in corpus.valid])
     held_out = set(corpus.valid_speakers)

@@ -27,19 +27,18 @@ def with_pretrained(config: ASRRecipe, dry_run: bool = False) -> ASRRecipe:
     return ASRRecipe.model_validate(config.model_dump() | {"model": model.model_dump()})
 
 
-def pretrained_files(context: ASRContext) -> list[Path]:
+def source(context: ASRContext) -> Path:
     """The directory."""
-    return [Path(context.config.pretrained or "")]
+    assert context.config.pretrained is not None  # the stages are there only with it
+    return Path(context.config.pretrained)
 
 
 def tokenizer(context: ASRContext, folder: Path) -> None:
     """The directory's tokenizer, in place of one that is trained."""
-    for source in pretrained_files(context):
-        (folder / "tokenizer.model").write_bytes((source / "tokenizer.model").read_bytes())
+    (folder / "tokenizer.model").write_bytes((source(context) / "tokenizer.model").read_bytes())
 
 
 def average(context: ASRContext, folder: Path) -> None:
     """The directory's weights, in place of an average of checkpoints."""
-    for source in pretrained_files(context):
-        save_file(load_asr(source).model.state_dict(), folder / "model.safetensors")
-        context.say(f"average: the model of {source}")
+    save_file(load_asr(source(context)).model.state_dict(), folder / "model.safetensors")
+    context.say(f"average: the model of {source(context)}")

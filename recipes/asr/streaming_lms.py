@@ -9,10 +9,12 @@ import torch
 from lhotse.cut import Cut
 
 from recipes.asr.context import FULL, ASRContext
-from recipes.asr.evaluation import Clock, duration_batches
-from recipes.asr.lms import NONE, at_point, choose, chosen_searches, load_lms, tuning_part
-from recipes.asr.shards import Result, Shards, Work
+from recipes.asr.evaluation import Clock
+from recipes.asr.lms import NONE, at_point, chosen_searches, load_lms
+from recipes.asr.shards import Result, Work
 from recipes.asr.streaming import RESCORED, Listener, decode_parts
+from recipes.asr.tune import tried, try_points
+from s4speech.config.streaming import SearchOptions
 from s4speech.search.hypothesis import Scorer
 
 
@@ -60,11 +62,7 @@ def tune(context: ASRContext, folder: Path) -> None:
     """The validation part, at the chunk size that is used, at each point of `streaming.tune` -> tune.json."""
     config = context.config.streaming.tune
     assert config is not None  # the stage is there only with it
-    batches = duration_batches(tuning_part(context, config), context.config.decode.max_duration_s)
-    shards = Shards(folder, {"valid": batches})
-    shards.run(context, _prepare_tuning, "tune")
-    choose(context, folder, config, (row for one in shards.results("valid") for row in one["rows"]))
-    shards.remove()
+    try_points(context, folder, config, _prepare_tuning)
 
 
 def _prepare_tuning(context: ASRContext) -> Work:
@@ -79,13 +77,13 @@ def _tune_batch(
     assert config.tune is not None
     mel, frames, durations_s = listener.features(batch)
     heard = listener.hear(mel, frames, chunk)
-    found = {NONE: [listener.search(config.search, heard, chunk, durations_s)]}
+
+    def texts(options: SearchOptions, lm: Scorer | None = None) -> list[str]:
+        found = listener.search(options, heard, chunk, durations_s, lm)
+        return [one.rescored[1] for one in found]
+
+    found = {NONE: [texts(config.search)]}
     for name, fusion in config.compare_lms.items():
         options = [at_point(fusion, weight, bonus) for weight, bonus in config.tune.points]
-        found[name] = [listener.search(one, heard, chunk, durations_s, lms[name]) for one in options]
-    rows = [
-        {"id": cut.id, "ref": cut.supervisions[0].text}
-        | {"texts": {name: [point[i].rescored[1] for point in points] for name, points in found.items()}}
-        for i, cut in enumerate(batch)
-    ]
-    return {"rows": rows}
+        found[name] = [texts(one, lms[name]) for one in options]
+    return tried(batch, found)

@@ -1,4 +1,4 @@
-"""Stage tune of a model of whole utterances: weights of language models, from the validation part."""
+"""Stage tune: weights of language models, from the validation part; here of a model of whole utterances."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,10 +6,11 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
+from recipes.asr.config import TuneConfig
 from recipes.asr.context import ASRContext
 from recipes.asr.evaluation import JOINT, Clock, duration_batches, hear_cuts
 from recipes.asr.lms import NONE, choose, load_lms, tuning_part
-from recipes.asr.shards import Result, Shards, Work
+from recipes.asr.shards import Prepare, Result, Shards, Work
 from recipes.asr.training import averaged_model
 from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import ASRModel
@@ -21,11 +22,26 @@ def tune(context: ASRContext, folder: Path) -> None:
     """Joint search of the validation part at each point of `decode.tune` -> tune.json."""
     config = context.config.decode
     assert config.tune is not None  # the stage is there only with it
-    cuts = tuning_part(context, config.tune)
-    shards = Shards(folder, {"valid": duration_batches(cuts, config.max_duration_s)})
-    shards.run(context, _prepare, "tune")
-    choose(context, folder, config.tune, (row for one in shards.results("valid") for row in one["rows"]))
+    try_points(context, folder, config.tune, _prepare)
+
+
+def try_points(context: ASRContext, folder: Path, config: TuneConfig, prepare: Prepare) -> None:
+    """The validation part with what `prepare` makes, whose rows are `tried`, -> tune.json."""
+    batches = duration_batches(tuning_part(context, config), context.config.decode.max_duration_s)
+    shards = Shards(folder, {"valid": batches})
+    shards.run(context, prepare, "tune")
+    choose(context, folder, config, (row for one in shards.results("valid") for row in one["rows"]))
     shards.remove()
+
+
+def tried(batch: Sequence[Cut], found: Mapping[str, Sequence[Sequence[str]]]) -> Result:
+    """Rows of `choose`. found: by language model, for each point the texts of the batch."""
+    rows = [
+        {"id": cut.id, "ref": cut.supervisions[0].text}
+        | {"texts": {name: [point[i] for point in points] for name, points in found.items()}}
+        for i, cut in enumerate(batch)
+    ]
+    return {"rows": rows}
 
 
 def _prepare(context: ASRContext) -> Work:
@@ -54,9 +70,4 @@ def _tune_batch(
     found = {NONE: [texts()]}
     for name, scorer in lms.items():
         found[name] = [texts((scorer, weight), bonus) for weight, bonus in config.tune.points]
-    rows = [
-        {"id": cut.id, "ref": cut.supervisions[0].text}
-        | {"texts": {name: [point[i] for point in points] for name, points in found.items()}}
-        for i, cut in enumerate(batch)
-    ]
-    return {"rows": rows}
+    return tried(batch, found)
