@@ -76,28 +76,38 @@ class FusedLM(StrictModel):
     """path: of `s4speech.models.lm.load_scorer`: a model directory, or an n-gram file. weight: of its log p.
 
     length_bonus: natural log added for each token, to make up for what the language model takes from long
-    transcripts.
+    transcripts. ctc_weight: part of CTC in CTC + decoder beside it; null: as without it.
     """
 
     path: str
     weight: PositiveFloat = 0.6
     length_bonus: Finite = 0.0
+    ctc_weight: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class TuneConfig(StrictModel):
-    """What the tune stage tries for each language model: all pairs, on the validation part alone.
+    """What the tune stage tries for each language model: all combinations, on the validation part alone.
 
-    utterances: so many of them, of all lengths; null: all.
+    ctc_weights: parts of CTC in CTC + decoder; none: that of the search. utterances: so many of the part, of
+    all lengths; null: all.
     """
 
     weights: Annotated[list[PositiveFloat], Field(min_length=1)]
     length_bonuses: Annotated[list[Finite], Field(min_length=1)] = [0.0]
+    ctc_weights: list[Annotated[float, Field(gt=0, le=1)]] = []
     utterances: Positive | None = None
 
     @property
-    def points(self) -> list[tuple[float, float]]:
-        """(weight, length bonus), each once."""
-        return list(dict.fromkeys(itertools.product(self.weights, self.length_bonuses)))
+    def axes(self) -> dict[str, list[float]]:
+        """What is tried of each field of `FusedLM`."""
+        axes = {"weight": self.weights, "length_bonus": self.length_bonuses, "ctc_weight": self.ctc_weights}
+        return {name: list(dict.fromkeys(values)) for name, values in axes.items() if values}
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """A value of each axis."""
+        axes = self.axes
+        return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 class DecodeStageConfig(JointConfig):
@@ -153,7 +163,7 @@ class StreamingStageConfig(StrictModel):
     decode stage tries; full: and each utterance as one chunk. groups: numbers of utterances of one speaker
     that are one recording in the longform stage, which hears `lanes` recordings together.
     compare_lms: language models by name, and the search of each: the compare stage decodes with them at
-    chunk_ms and, if `full`, at full context. tune: chooses their lm_weight and length_bonus.
+    chunk_ms and, if `full`, at full context. tune: chooses their weights and length_bonus.
     """
 
     chunk_ms: PositiveFloat = 640.0

@@ -15,7 +15,7 @@ from lhotse.cut import Cut
 from rich.table import Table
 from torch.nn.utils.rnn import pad_sequence
 
-from recipes.asr.config import Unit
+from recipes.asr.config import DecodeStageConfig, FusedLM, Unit
 from recipes.asr.context import ASRContext
 from recipes.asr.gains import add_gains, gain_table, gains
 from recipes.asr.lms import chosen_lms, load_lms
@@ -35,7 +35,7 @@ from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import ASRModel
 from s4speech.models.asr.recognize import Heard, Method, hear, search
 from s4speech.models.package import ASRPackageConfig, DecodeConfig, save_asr
-from s4speech.search.hypothesis import Scorer
+from s4speech.search.hypothesis import Hypothesis, Scorer
 
 LABELS: dict[Method, str] = {
     "ctc_greedy": "CTC greedy",
@@ -103,16 +103,8 @@ def _decode_batch(
     clock = Clock(context.decode_device)
     heard = hear_cuts(context, model, batch, clock)
     for key, one in decodings(context).items():
-        found = search(
-            one.method,
-            frozen,
-            heard,
-            beam=config.beam,
-            ctc_weight=config.ctc_weight,
-            nbest=min(3, config.beam),
-            lm=None if one.lm is None else (lms[one.lm], chosen[one.lm].weight),
-            length_bonus=0.0 if one.lm is None else chosen[one.lm].length_bonus,
-        )
+        fused = None if one.lm is None else (lms[one.lm], chosen[one.lm])
+        found = search_as(config, one.method, frozen, heard, fused, nbest=min(3, config.beam))
         clock.lap(key)
         for row, best in zip(rows, found, strict=True):
             row[key] = tokenizer.decode(best[0].tokens)
@@ -120,6 +112,31 @@ def _decode_batch(
                 {"text": tokenizer.decode(h.tokens), "score": h.score, "scores": h.scores} for h in best
             ]
     return {"rows": rows, "seconds": clock.seconds}
+
+
+def search_as(
+    config: DecodeStageConfig,
+    method: Method,
+    frozen: FrozenDecoder,
+    heard: Heard,
+    fused: tuple[Scorer, FusedLM] | None,
+    *,
+    nbest: int = 1,
+) -> list[list[Hypothesis]]:
+    """The search that `decode` of a config means. fused: a language model and how it is used, or none."""
+    if fused is None:
+        return search(method, frozen, heard, beam=config.beam, ctc_weight=config.ctc_weight, nbest=nbest)
+    scorer, lm = fused
+    return search(
+        method,
+        frozen,
+        heard,
+        beam=config.beam,
+        ctc_weight=config.ctc_weight if lm.ctc_weight is None else lm.ctc_weight,
+        nbest=nbest,
+        lm=(scorer, lm.weight),
+        length_bonus=lm.length_bonus,
+    )
 
 
 def score(context: ASRContext, folder: Path) -> None:
@@ -193,7 +210,7 @@ def write_package(
     package_config = ASRPackageConfig(
         language=config.package.language,
         model=context.model_config(),
-        decode=_packaged_decoding(context),
+        decode=packaged_decoding(context),
         streaming=streaming,
         lm=None if lm is None else lm.config,
     )
@@ -208,13 +225,17 @@ def write_package(
     context.say(f"package: the model is in {target}")
 
 
-def _packaged_decoding(context: ASRContext) -> DecodeConfig:
+def packaged_decoding(context: ASRContext) -> DecodeConfig:
+    """`decode` of the model directory: with the language model in it, as that one is used."""
     config = context.config.decode
     found = DecodeConfig(beam=config.beam, ctc_weight=config.ctc_weight)
     if context.config.streams or config.packaged_lm is None:
         return found
     fused = chosen_lms(context)[config.packaged_lm]
-    return found.model_copy(update={"lm_weight": fused.weight, "length_bonus": fused.length_bonus})
+    update = {"lm_weight": fused.weight, "length_bonus": fused.length_bonus}
+    if fused.ctc_weight is not None:
+        update["ctc_weight"] = fused.ctc_weight
+    return found.model_copy(update=update)
 
 
 def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] = ()) -> str:

@@ -30,29 +30,30 @@ def load_lms(context: ASRContext) -> dict[str, Scorer]:
 def chosen_lms(context: ASRContext) -> dict[str, FusedLM]:
     """Of a model of whole utterances, by name, with the weights they are used with."""
     config = context.config.decode
-    tuned = {} if config.tune is None else _tuned(context)
+    tuned = {} if config.tune is None else _tuned(context, config.tune)
     return {name: lm.model_copy(update=tuned.get(name, {})) for name, lm in config.lms.items()}
 
 
 def chosen_searches(context: ASRContext) -> dict[str, FusionConfig]:
     """Of a streaming model, by name, with the weights they are used with."""
     config = context.config.streaming
-    tuned = {} if config.tune is None else _tuned(context)
+    tuned = {} if config.tune is None else _tuned(context, config.tune)
     return {
-        name: fusion.model_copy(update={"search": at_point(fusion, **tuned[name])} if name in tuned else {})
+        name: fusion.model_copy(update={"search": at_point(fusion, tuned[name])} if name in tuned else {})
         for name, fusion in config.compare_lms.items()
     }
 
 
-def at_point(fusion: FusionConfig, weight: float, length_bonus: float) -> SearchOptions:
-    """The search with another weight and length bonus."""
-    return fusion.search.model_copy(update={"lm_weight": weight, "length_bonus": length_bonus})
+def at_point(fusion: FusionConfig, point: Mapping[str, float]) -> SearchOptions:
+    """The search with the values of one of `TuneConfig.points`."""
+    update = {"lm_weight": point["weight"], "length_bonus": point["length_bonus"]}
+    search = fusion.search.model_copy(update=update)
+    return search.with_ctc_weight(point["ctc_weight"]) if "ctc_weight" in point else search
 
 
-def _tuned(context: ASRContext) -> dict[str, dict[str, float]]:
+def _tuned(context: ASRContext, config: TuneConfig) -> dict[str, dict[str, float]]:
     found = json.loads((context.exp_dir / "tune" / TUNED).read_text("utf-8"))
-    keys = ("weight", "length_bonus")
-    return {name: {key: one[key] for key in keys} for name, one in found["lms"].items()}
+    return {name: {key: one[key] for key in config.axes} for name, one in found["lms"].items()}
 
 
 def choose(context: ASRContext, folder: Path, config: TuneConfig, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -80,14 +81,11 @@ def choose(context: ASRContext, folder: Path, config: TuneConfig, rows: Iterable
         parts = ", ".join(sorted(heard))
         context.say(f"tune: {parts} is tested on, too: what is gained there is chosen there")
     for name in (name for name in rows[0]["texts"] if name != NONE):
-        table = [
-            {"weight": weight, "length_bonus": bonus} | errors(name, i)
-            for i, (weight, bonus) in enumerate(config.points)
-        ]
+        table = [point | errors(name, i) for i, point in enumerate(config.points)]
         # Of equals the one that interferes least.
         best = min(table, key=lambda one: (one["errors"], one["weight"], abs(one["length_bonus"])))
         record["lms"][name] = best | {"table": table}
-        told = f"weight {best['weight']:g}, length bonus {best['length_bonus']:g}"
+        told = ", ".join(f"{axis.replace('_', ' ')} {best[axis]:g}" for axis in config.axes)
         edges = _edges(config, best)
         context.say(f"tune {name}: {told}, {rate} {100 * best[rate.lower()]:.2f} %{edges}")
     write_by_rename(folder / TUNED, json.dumps(record, indent=1))
@@ -95,11 +93,10 @@ def choose(context: ASRContext, folder: Path, config: TuneConfig, rows: Iterable
 
 def _edges(config: TuneConfig, best: Mapping[str, float]) -> str:
     """A hint where more might be better."""
-    tried = {"weight": config.weights, "length_bonus": config.length_bonuses}
     at = [
-        name
-        for name, values in tried.items()
-        if len(set(values)) > 2 and best[name] in (min(values), max(values))
+        axis.replace("_", " ")
+        for axis, values in config.axes.items()
+        if len(values) > 2 and best[axis] in (min(values), max(values))
     ]
     return f" ({' and '.join(at)} at the edge of what was tried)" if at else ""
 

@@ -84,6 +84,6 @@ def _tune_batch(
 
     found = {NONE: [texts(config.search)]}
     for name, fusion in config.compare_lms.items():
-        options = [at_point(fusion, weight, bonus) for weight, bonus in config.tune.points]
+        options = [at_point(fusion, point) for point in config.tune.points]
         found[name] = [texts(one, lms[name]) for one in options]
     return tried(batch, found)

@@ -6,15 +6,14 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
-from recipes.asr.config import TuneConfig
+from recipes.asr.config import FusedLM, TuneConfig
 from recipes.asr.context import ASRContext
-from recipes.asr.evaluation import JOINT, Clock, duration_batches, hear_cuts
+from recipes.asr.evaluation import JOINT, Clock, duration_batches, hear_cuts, search_as
 from recipes.asr.lms import NONE, choose, load_lms, tuning_part
 from recipes.asr.shards import Prepare, Result, Shards, Work
 from recipes.asr.training import averaged_model
 from s4speech.models.asr.decoder import FrozenDecoder
 from s4speech.models.asr.model import ASRModel
-from s4speech.models.asr.recognize import search
 from s4speech.search.hypothesis import Scorer
 
 
@@ -60,14 +59,12 @@ def _tune_batch(
     assert config.tune is not None
     heard = hear_cuts(context, model, batch, Clock(context.decode_device))
 
-    def texts(lm: tuple[Scorer, float] | None = None, length_bonus: float = 0.0) -> list[str]:
-        found = search(
-            JOINT, frozen, heard, beam=config.beam, ctc_weight=config.ctc_weight,
-            lm=lm, length_bonus=length_bonus,
-        )  # fmt: skip
+    def texts(fused: tuple[Scorer, FusedLM] | None) -> list[str]:
+        found = search_as(config, JOINT, frozen, heard, fused)
         return [context.tokenizer.decode(best[0].tokens) for best in found]
 
-    found = {NONE: [texts()]}
+    found = {NONE: [texts(None)]}
     for name, scorer in lms.items():
-        found[name] = [texts((scorer, weight), bonus) for weight, bonus in config.tune.points]
+        points = (config.lms[name].model_copy(update=point) for point in config.tune.points)
+        found[name] = [texts((scorer, lm)) for lm in points]
     return tried(batch, found)

@@ -31,6 +31,11 @@ class SearchOptions(StrictModel):
     nbest: Positive = 8
     hotword_score: NotNegativeFloat = 1.5
 
+    def with_ctc_weight(self, ctc_weight: float) -> "SearchOptions":
+        """Decoder weights for another part of CTC in CTC + decoder, > 0 to 1: what others call ctc_weight."""
+        weight = (1 - ctc_weight) / ctc_weight
+        return self.model_copy(update={"decoder_weight": weight, "rescore_weight": weight})
+
 
 class EndpointRule(StrictModel):
     """A segment ends when every condition of one rule holds.

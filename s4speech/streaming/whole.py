@@ -123,8 +123,7 @@ class StreamingWindows:
                 raise InputError(
                     "ctc_weight: got 0; a streaming model wants more: CTC says when there is a token"
                 )
-            weight = (1 - options.ctc_weight) / options.ctc_weight
-            search = search.model_copy(update={"decoder_weight": weight, "rescore_weight": weight})
+            search = search.with_ctc_weight(options.ctc_weight)
         return replace(self._setup, search=search, hotwords=options.hotwords)
 
 

@@ -1,5 +1,6 @@
 """Recipes decode with language models: each against its search alone, tuned, compared; over processes."""
 
+import itertools
 import json
 import os
 import signal
@@ -14,12 +15,12 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from recipes.asr import stages_of
-from recipes.asr.config import ASRRecipe, TuneConfig
+from recipes.asr.config import ASRRecipe, FusionConfig, TuneConfig
 from recipes.asr.context import ASRContext
 from recipes.asr.data import prepare
-from recipes.asr.evaluation import Clock, decode, hear_cuts, score
+from recipes.asr.evaluation import Clock, packaged_decoding, decode, hear_cuts, score
 from recipes.asr.gains import gains
-from recipes.asr.lms import choose
+from recipes.asr.lms import at_point, choose
 from recipes.asr.shards import Result, Shards, Work
 from recipes.asr.streaming import Listener, calibrate, longform
 from recipes.asr.streaming import decode as decode_streams
@@ -29,6 +30,7 @@ from recipes.asr.streaming_score import score as score_streams
 from recipes.asr.training import averaged_model
 from recipes.asr.tune import tune
 from s4speech.config.lm import S4LMConfig
+from s4speech.config.streaming import SearchOptions
 from s4speech.data.processes import Launched, TookPart
 from s4speech.metrics.error_rate import score as error_report
 from s4speech.models.asr.recognize import search
@@ -108,6 +110,12 @@ def run_stage(context: ASRContext, name: str, stage: Any) -> Path:
     return folder
 
 
+def with_packaged(context: ASRContext, name: str) -> ASRContext:
+    """The same experiment, whose model directory has that language model."""
+    decode_config = context.config.decode.model_copy(update={"packaged_lm": name})
+    return ASRContext(context.config.model_copy(update={"decode": decode_config}), context.console, "recipes")
+
+
 def lms(shelf: Path) -> dict[str, Any]:
     return {
         "s4": {"path": str(shelf / "s4"), "weight": 0.6, "length_bonus": 0.5},
@@ -118,14 +126,17 @@ def lms(shelf: Path) -> dict[str, Any]:
 def test_joint_is_decoded_tuned_and_scored_with_each_language_model(shelf: Path, tmp_path: Path) -> None:
     section = {
         "beam": 3, "methods": ["ctc_greedy", "joint"], "lms": lms(shelf), "max_duration_s": 6.0,
-        "tune": {"weights": [0.3, 0.9], "length_bonuses": [0.0, 1.0], "utterances": 4},
+        "tune": {
+            "weights": [0.3, 0.9], "length_bonuses": [0.0, 1.0], "ctc_weights": [0.5, 0.95], "utterances": 4,
+        },
     }  # fmt: skip
     context = make_context(shelf, tmp_path / "exp", decode=section)
     tuned = json.loads((run_stage(context, "tune", tune) / "tune.json").read_text())
     assert tuned["utterances"] == 4 and list(tuned["lms"]) == ["s4", "ngram"]
     for one in tuned["lms"].values():
         table = one["table"]
-        assert [(p["weight"], p["length_bonus"]) for p in table] == [(0.3, 0), (0.3, 1), (0.9, 0), (0.9, 1)]
+        points = [(p["weight"], p["length_bonus"], p["ctc_weight"]) for p in table]
+        assert points == list(itertools.product([0.3, 0.9], [0.0, 1.0], [0.5, 0.95]))
         assert one["errors"] == min(p["errors"] for p in table)
 
     folder = run_stage(context, "decode", decode)
@@ -140,13 +151,14 @@ def test_joint_is_decoded_tuned_and_scored_with_each_language_model(shelf: Path,
         for name in ("s4", "ngram"):
             best, scorer = tuned["lms"][name], load_scorer(lms(shelf)[name]["path"], context.tokenizer)
             [[found]] = search(
-                "joint", model.decoder.freeze(), heard, beam=3, ctc_weight=0.3,
+                "joint", model.decoder.freeze(), heard, beam=3, ctc_weight=best["ctc_weight"],
                 lm=(scorer, best["weight"]), length_bonus=best["length_bonus"],
             )  # fmt: skip
             assert row[f"joint+{name}"] == context.tokenizer.decode(found.tokens)
             first = row["nbest"][f"joint+{name}"][0]
             assert first["score"] == pytest.approx(found.score, abs=1e-3) and "lm" in first["scores"]
     assert {row["joint"] for row in rows} != {row["joint+s4"] for row in rows}
+    assert packaged_decoding(with_packaged(context, "s4")).ctc_weight == tuned["lms"]["s4"]["ctc_weight"]
 
     folder = run_stage(context, "score", score)
     results = json.loads((folder / "results.json").read_text())
@@ -158,6 +170,19 @@ def test_joint_is_decoded_tuned_and_scored_with_each_language_model(shelf: Path,
     assert one["relative_gain"] == pytest.approx(1 - wer["joint+ngram"] / wer["joint"])
     assert one["difference"] == pytest.approx(wer["joint+ngram"] - wer["joint"]) and 0 <= one["p"] <= 1
     assert (folder / "test-tiny.joint+s4.trn").exists()
+
+
+def test_a_language_model_may_have_a_ctc_weight_of_its_own(shelf: Path, tmp_path: Path) -> None:
+    own = {"path": str(shelf / "lm.arpa"), "weight": 0.4}
+    section = {"beam": 3, "methods": ["joint"], "ctc_weight": 0.2, "lms": {
+        "as_without": own, "same": own | {"ctc_weight": 0.2}, "other": own | {"ctc_weight": 0.9},
+    }}  # fmt: skip
+    context = make_context(shelf, tmp_path / "exp", decode=section)
+    rows = rows_of(run_stage(context, "decode", decode) / "test-tiny.jsonl")
+    assert all(row["joint+as_without"] == row["joint+same"] for row in rows)
+    assert any(row["joint+other"] != row["joint+same"] for row in rows)
+    for name, wanted in (("as_without", 0.2), ("other", 0.9)):
+        assert packaged_decoding(with_packaged(context, name)).ctc_weight == wanted
 
 
 def streaming_section(shelf: Path) -> dict[str, Any]:
@@ -196,6 +221,17 @@ def test_language_models_are_compared_in_the_streaming_search(shelf: Path, tmp_p
         "full/rescored",
         "full/rescored+s4",
     ]
+
+
+def test_a_tuned_ctc_weight_is_the_decoders_weight_of_the_streaming_search() -> None:
+    tune_config = TuneConfig(weights=[0.4], length_bonuses=[1.5], ctc_weights=[0.8, 0.8, 0.5])
+    fusion = FusionConfig(path="lm", search=SearchOptions(beam=3, decoder_weight=0.7, rescore_weight=0.1))
+    found = [at_point(fusion, point) for point in tune_config.points]
+    assert [one.decoder_weight for one in found] == pytest.approx([0.25, 1.0])
+    assert [one.rescore_weight for one in found] == pytest.approx([0.25, 1.0])
+    assert all((one.beam, one.lm_weight, one.length_bonus) == (3, 0.4, 1.5) for one in found)
+    [kept] = [at_point(fusion, point) for point in TuneConfig(weights=[0.4]).points]
+    assert (kept.decoder_weight, kept.rescore_weight, kept.lm_weight) == (0.7, 0.1, 0.4)
 
 
 def test_the_fewest_errors_are_chosen_and_of_equals_the_mildest(shelf: Path, tmp_path: Path) -> None:
