@@ -18,7 +18,7 @@ from recipes.asr import stages_of
 from recipes.asr.config import ASRRecipe, FusionConfig, TuneConfig
 from recipes.asr.context import ASRContext
 from recipes.asr.data import prepare
-from recipes.asr.evaluation import Clock, packaged_decoding, decode, hear_cuts, score
+from recipes.asr.evaluation import Clock, decode, hear_cuts, packaged_decoding, score
 from recipes.asr.gains import gains
 from recipes.asr.lms import at_point, choose
 from recipes.asr.shards import Result, Shards, Work
