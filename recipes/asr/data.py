@@ -8,7 +8,6 @@ import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
 from rich.table import Table
-from safetensors.torch import save_file
 
 from recipes.asr.config import CorpusConfig
 from recipes.asr.context import ASRContext, cuts_path
@@ -21,6 +20,7 @@ from s4speech.data.cut_augment import add_noise, draw_noise, read_sounds
 from s4speech.data.doctor import examine
 from s4speech.data.leakage import leakage
 from s4speech.errors import InputError
+from s4speech.models.loading import save_tensors
 from s4speech.text.tokenizer import Tokenizer
 
 STATISTICS_HOURS = 5.0
@@ -137,7 +137,7 @@ def stats(context: ASRContext, folder: Path) -> None:
             frames += len(mel)
     mean = total[0] / frames
     std = (total[1] / frames - mean.square()).clamp(min=0).sqrt()
-    save_file({"mean": mean.float(), "std": std.float()}, folder / "stats.safetensors")
+    save_tensors(folder / "stats.safetensors", {"mean": mean.float(), "std": std.float()})
 
 
 def _join(sets: list[CutSet]) -> CutSet:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from recipes.asr.config import ASRRecipe
 from recipes.asr.context import ASRContext
 from s4speech.config.base import load_config
 from s4speech.models.directory import check_directory
+from s4speech.models.loading import save_tensors
 from s4speech.models.package import ASRPackageConfig, load_asr
 
 
@@ -40,5 +39,5 @@ def tokenizer(context: ASRContext, folder: Path) -> None:
 
 def average(context: ASRContext, folder: Path) -> None:
     """The directory's weights, in place of an average of checkpoints."""
-    save_file(load_asr(source(context)).model.state_dict(), folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", load_asr(source(context)).model.state_dict())
     context.say(f"average: the model of {source(context)}")

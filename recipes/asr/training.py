@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from recipes.asr.context import ASRContext
@@ -18,6 +18,7 @@ from s4speech.data.sampler import EpochSampler, training_epochs
 from s4speech.errors import InputError
 from s4speech.models.asr.encoder import parameter_count
 from s4speech.models.asr.model import ASRModel
+from s4speech.models.loading import save_tensors
 from s4speech.train.asr import ASRTask, fit
 from s4speech.train.trainer import average_checkpoints, best_checkpoints
 
@@ -62,7 +63,7 @@ def average(context: ASRContext, folder: Path) -> None:
     paths = best_checkpoints(checkpoints, config.keep, config.mode)
     if not paths:
         raise InputError(f"{checkpoints}: no checkpoint; delete {checkpoints.parent} and train again")
-    save_file(average_checkpoints(paths), folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", average_checkpoints(paths))
     context.say(f"average: {len(paths)} checkpoints: {', '.join(path.stem for path in paths)}")
     model = averaged_model(context)
     cut = min(context.cuts("valid"), key=lambda cut: abs(cut.duration - 6.0))

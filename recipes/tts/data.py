@@ -10,7 +10,6 @@ import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
 from rich.table import Table
-from safetensors.torch import save_file
 
 from recipes.findings import verdict, write_findings
 from recipes.tts.context import TTSContext
@@ -20,6 +19,7 @@ from s4speech.data.doctor import Finding, examine
 from s4speech.data.speech import mel_of, pitch_of, samples_of
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
+from s4speech.models.loading import save_tensors
 from s4speech.text.characters import Speller
 from s4speech.text.english import normalize_english
 from s4speech.text.phonemes import Pronouncer
@@ -132,7 +132,7 @@ def stats(context: TTSContext, folder: Path) -> None:
     std = (total[1] / count - mean.square()).clamp(min=1e-6).sqrt()
     log_pitch = torch.cat(logs)
     of_pitch = torch.stack([log_pitch.mean(), log_pitch.std()])
-    save_file({"mean": mean.float(), "std": std.float(), "pitch": of_pitch}, folder / "stats.safetensors")
-    save_file(pitch, folder / "pitch.safetensors")
+    save_tensors(folder / "stats.safetensors", {"mean": mean.float(), "std": std.float(), "pitch": of_pitch})
+    save_tensors(folder / "pitch.safetensors", pitch)
     centre = float(of_pitch[0].exp())
     context.say(f"stats: {count} frames, pitch {centre:.0f} Hz")

@@ -6,7 +6,6 @@ is asked for. So cuts from shards are chosen, shuffled and resumed as those from
 
 import hashlib
 import io
-import random
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-from lhotse import AudioSource, CutSet, MonoCut, Recording
+from lhotse import AudioSource, MonoCut, Recording
 from lhotse.serialization import (
     CompositeIOBackend,
     IOBackend,
@@ -106,25 +105,6 @@ def shards_of(folder: Path) -> list[tuple[Path, Path]]:
 def read_shar(folder: Path) -> list[MonoCut]:
     """The cuts of all shards, in order. Raises InputError: a shard that is damaged or not lhotse's."""
     return [cut for shard in shards_of(folder) for cut in read_shard(*shard)]
-
-
-def shuffled_shards(folder: Path, seed: int, epoch: int) -> CutSet:
-    """The same cuts, a shard in memory at a time, the shards in an order of seed and epoch alone.
-
-    For corpora of so many utterances that not even their cuts fit into memory.
-    """
-    shards = shards_of(folder)
-    random.Random(f"{seed}/{epoch}").shuffle(shards)
-    return CutSet(_Lazy(shards))
-
-
-class _Lazy:
-    def __init__(self, shards: Sequence[tuple[Path, Path]]) -> None:
-        self._shards = shards
-
-    def __iter__(self) -> Iterator[MonoCut]:
-        for shard in self._shards:
-            yield from read_shard(*shard)
 
 
 def read_shard(cuts_path: Path, tar_path: Path) -> list[MonoCut]:

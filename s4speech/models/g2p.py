@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from s4speech.config.asr import Layers, Positive, PositiveFloat, Probability
@@ -16,7 +15,7 @@ from s4speech.config.base import StrictModel, dump_config, load_config
 from s4speech.config.layer import DiagonalInit, StateSize
 from s4speech.errors import InputError
 from s4speech.layers import S4D, Chain, FeedForward, GatedMix, Residual
-from s4speech.models.loading import as_half, build_checked, load_tensors
+from s4speech.models.loading import as_half, build_checked, load_tensors, save_tensors
 from s4speech.search.ctc import ctc_greedy
 from s4speech.text.phonemes import BEGIN, END, PAUSES, SYMBOLS, VOWELS, spell
 from s4speech.text.tokenizer import BLANK
@@ -128,7 +127,7 @@ def save_g2p(folder: Path, model: G2P, card: str) -> None:
     """Write config.yaml, model.safetensors (float16) and README.md (the card) into an existing folder."""
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     (folder / "config.yaml").write_text(dump_config(G2PPackageConfig(model=model.config)), "utf-8")
-    save_file(as_half(state), folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", as_half(state))
     (folder / "README.md").write_text(card, "utf-8")
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from s4speech.config.base import StrictModel, dump_config, load_config
@@ -22,7 +21,7 @@ from s4speech.layers import (
     State,
 )
 from s4speech.layers.sequence import frozen_copy
-from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
+from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer, save_tensors
 from s4speech.search.hypothesis import Scorer
 from s4speech.search.ngram import KenLM, NgramLM, load_ngram_scorer
 from s4speech.text.ngram_file import NAME as NGRAMS
@@ -132,7 +131,7 @@ def save_lm(
     if half:
         state = as_half(state)
     (folder / "config.yaml").write_text(dump_config(config), "utf-8")
-    save_file(state, folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", state)
     (folder / "tokenizer.model").write_bytes(tokenizer_model.read_bytes())
     (folder / "README.md").write_text(card, "utf-8")
 

@@ -1,4 +1,4 @@
-"""What loading any model directory needs: nothing in it is trusted."""
+"""What writing and loading any model directory needs: nothing in it is trusted."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from s4speech.errors import InputError
+from s4speech.files import write_by_rename
 from s4speech.text.tokenizer import Tokenizer
 
 # What building a model raises: sizes that do not fit together, or that no memory holds.
@@ -42,6 +43,11 @@ def load_tokenizer(folder: Path, vocab_size: int | None) -> Tokenizer:
 def as_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Floating tensors as float16, which take half the room. Loading into a module makes float32 of them."""
     return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file, by rename. `safetensors` itself lets only the owner read it."""
+    write_by_rename(path, save(tensors))
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from safetensors.torch import save_file
 
 from s4speech.config.asr import ASRConfig, NotNegativeFloat, Positive
 from s4speech.config.base import StrictModel, dump_config, load_config
@@ -22,7 +21,7 @@ from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
 from s4speech.models.directory import check_directory
 from s4speech.models.lm import LanguageModel, build_lm
-from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer
+from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer, save_tensors
 from s4speech.search.ngram import NgramLM
 from s4speech.text.ngram_file import NAME as NGRAMS
 from s4speech.text.ngram_file import save_ngram
@@ -96,12 +95,12 @@ def save_asr(
     if half:
         state = as_half(state)
     (folder / "config.yaml").write_text(dump_config(config), "utf-8")
-    save_file(state, folder / "model.safetensors")
-    save_file(statistics, folder / "stats.safetensors")
+    save_tensors(folder / "model.safetensors", state)
+    save_tensors(folder / "stats.safetensors", statistics)
     if isinstance(lm, NgramLM):
         save_ngram(folder / NGRAMS, lm.model)
     elif lm is not None:
-        save_file(as_half(lm.state_dict()) if half else lm.state_dict(), folder / LM_FILE)
+        save_tensors(folder / LM_FILE, as_half(lm.state_dict()) if half else lm.state_dict())
     (folder / "tokenizer.model").write_bytes(tokenizer_model.read_bytes())
     (folder / "README.md").write_text(card, "utf-8")
 

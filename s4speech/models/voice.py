@@ -7,14 +7,13 @@ no code from the directory: typed YAML and safetensors only.
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import nn
 
 from s4speech.config.base import dump_config, load_config
 from s4speech.config.voice import VoiceConfig
 from s4speech.errors import InputError
 from s4speech.models.directory import check_directory
-from s4speech.models.loading import as_half, build_checked, load_tensors
+from s4speech.models.loading import as_half, build_checked, load_tensors, save_tensors
 from s4speech.models.tts.parallel import ParallelModel
 from s4speech.models.vocoder.vocoder import Vocoder
 from s4speech.text.characters import Speller
@@ -43,7 +42,7 @@ def save_voice(
         state = {key: value.contiguous() for key, value in module.state_dict().items()}
         if half:
             state |= as_half({key: state[key] for key, _ in module.named_parameters()})
-        save_file(state, folder / f"{name}.safetensors")
+        save_tensors(folder / f"{name}.safetensors", state)
     (folder / "README.md").write_text(card, "utf-8")
 
 

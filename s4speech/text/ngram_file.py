@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from s4speech.errors import InputError
+from s4speech.files import write_by_rename
 from s4speech.text.ngram import Level, NgramModel
 
 NAME = "ngram.safetensors"  # in a model directory
@@ -19,19 +18,12 @@ _FORMAT = "s4speech n-gram 1"
 
 def save_ngram(path: str | Path, model: NgramModel) -> None:
     """Write a model, by rename. Raises OSError: not writable."""
-    path = Path(path)
     tensors = {
         f"{name}.{n}": np.ascontiguousarray(array)
         for n, level in enumerate(model.levels, start=1)
         for name, array in level._asdict().items()
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, unfinished, metadata={"format": _FORMAT, "order": str(model.order)})
-        unfinished.replace(path)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    write_by_rename(path, save(tensors, {"format": _FORMAT, "order": str(model.order)}))
 
 
 def load_ngram(path: str | Path) -> NgramModel:

@@ -12,7 +12,7 @@ from lhotse import CutSet
 from s4speech.data import source
 from s4speech.data.convert import convert, safe_name
 from s4speech.data.cuts import Utterance, make_cut, read_cuts
-from s4speech.data.shar import changed_shards, checksums_path, read_shar, shuffled_shards
+from s4speech.data.shar import changed_shards, checksums_path, read_shar
 from s4speech.data.source import Part, find_format, read_source
 from tests.conftest import message
 from tests.data_sets import facts, recording, segment_cuts, tone, whole_cuts
@@ -114,19 +114,6 @@ def test_checksums_are_of_sha256sum_and_find_a_change(tmp_path):
     assert changed_shards(tmp_path / "out") == [path]
     path.unlink()
     assert changed_shards(tmp_path / "out") == [path]
-
-
-def test_shards_come_in_an_order_of_seed_and_epoch(tmp_path):
-    rows = [recording(tmp_path / "in", f"u{n}", tone(0.01, n)) for n in range(12)]
-    made = [make_cut(Utterance(one.id, one, text="x", speaker="s")) for one in rows]
-    convert([part_of(made)], tmp_path / "out", "shar", shard_size=2)
-
-    def ids(seed, epoch):
-        return [cut.id for cut in shuffled_shards(tmp_path / "out", seed, epoch)]
-
-    assert ids(1, 0) == ids(1, 0) and sorted(ids(1, 0)) == sorted(cut.id for cut in made)
-    assert len({tuple(ids(*which)) for which in ((1, 0), (1, 1), (2, 0))}) == 3
-    assert facts(shuffled_shards(tmp_path / "out", 1, 0)) == facts(made)
 
 
 def test_parts_are_folders(tmp_path):

@@ -47,6 +47,11 @@ def folder(packaged: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packaged, tmp_path / "copy"))
 
 
+def test_who_may_read_files_may_read_weights(packaged: Path) -> None:
+    modes = {path.name: oct(path.stat().st_mode) for path in packaged.iterdir()}
+    assert modes["model.safetensors"] == modes["stats.safetensors"] == modes["config.yaml"]
+
+
 def test_what_is_saved_is_loaded(packaged: Path) -> None:
     assert {path.name for path in packaged.iterdir()} == {*FILES, "README.md"}
     torch.manual_seed(1)  # fresh weights are not the saved ones
