@@ -1,10 +1,11 @@
-"""A transcript as txt, vtt, srt, tsv or json: whisper's formats and names."""
+"""A transcript as txt, vtt, srt, tsv or json: whisper's formats and names; or as ctm, for sclite."""
 
 import html
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from s4speech.metrics.timed import TimedWord, ctm_line
 from s4speech.streaming.transcript import Segment, Transcript, Word
 
 
@@ -16,24 +17,29 @@ class Document(Protocol):
     def end(self, duration_s: float) -> str: ...
 
 
-def document(extension: str, *, max_line_width: int | None = None, word_timestamps: bool = False) -> Document:
-    """Return an empty file with this extension (txt, vtt, srt, tsv or json)."""
+def document(
+    extension: str, name: str, *, max_line_width: int | None = None, word_timestamps: bool = False
+) -> Document:
+    """Return an empty file with this extension (txt, vtt, srt, tsv, ctm or json). name: of the recording."""
     if extension == "json":
         return _JSONDocument(word_timestamps)
+    if extension == "ctm":
+        return _CTMDocument(name)
     return _CueDocument(extension, max_line_width)
 
 
 def render(
     transcript: Transcript,
     extension: str,
+    name: str,
     *,
     max_line_width: int | None = None,
     word_timestamps: bool = False,
 ) -> str:
-    """Return the content of the file with this extension (txt, vtt, srt, tsv or json)."""
+    """Return the content of the file with this extension, as `document` has it."""
     if extension == "json":
         return as_json(transcript, word_timestamps)
-    file = document(extension, max_line_width=max_line_width)
+    file = document(extension, name, max_line_width=max_line_width)
     return file.begin() + "".join(map(file.add, transcript.segments)) + file.end(transcript.duration_s)
 
 
@@ -128,6 +134,29 @@ class _CueDocument:
             self._number += 1
             text += self._cue(self._number, start_s, end_s, line)
         return text
+
+    def end(self, duration_s: float) -> str:
+        return ""
+
+
+class _CTMDocument:
+    """Words with their times and confidences; a space in the recording's name becomes an underscore."""
+
+    def __init__(self, name: str) -> None:
+        self._recording = "_".join(name.split())
+
+    def begin(self) -> str:
+        return ""
+
+    def add(self, segment: Segment) -> str:
+        return "".join(
+            ctm_line(
+                TimedWord(
+                    self._recording, "1", word.start_s, word.end_s - word.start_s, word.text, word.confidence
+                )
+            )
+            for word in segment.words
+        )
 
     def end(self, duration_s: float) -> str:
         return ""

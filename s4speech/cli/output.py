@@ -14,7 +14,7 @@ from s4speech.errors import InputError
 if TYPE_CHECKING:
     from s4speech.streaming.transcript import Transcript
 
-TEXT_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
+TEXT_FORMATS = ("txt", "vtt", "srt", "tsv", "json")  # of whisper, and written with `all`
 
 
 class Outputs:
@@ -48,7 +48,7 @@ class Outputs:
         self.word_timestamps, self.max_line_width = word_timestamps, max_line_width
         if directory is not None:
             _check_names(inputs, directory)
-        elif chosen == "all" or (self.several and chosen not in ("txt", "json")):
+        elif chosen == "all" or (self.several and chosen not in ("txt", "json", "ctm")):
             what = f"-f {chosen}" + (" of several files" if self.several else "")
             raise InputError(f"{what}: the terminal cannot hold it; give a folder with -o DIR")
 
@@ -64,7 +64,7 @@ class Outputs:
         from s4speech.cli.formats import as_dict, render
         from s4speech.files import write_by_rename
 
-        if self.directory is None and self.several:
+        if self.directory is None and self.several and self.extensions != ("ctm",):
             if self.extensions == ("json",):  # one object a line can be taken apart again
                 plain = {"file": one.name} | as_dict(transcript, self.word_timestamps)
                 typer.echo(json.dumps(plain, ensure_ascii=False))
@@ -75,6 +75,7 @@ class Outputs:
             content = render(
                 transcript,
                 extension,
+                one.output.as_posix(),
                 max_line_width=self.max_line_width,
                 word_timestamps=self.word_timestamps,
             )

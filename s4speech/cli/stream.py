@@ -89,7 +89,10 @@ class Listener:
             displays.append(LiveLine(sys.stdout, f"{one.name}: " if outputs.several else ""))
         for extension in outputs.extensions:
             empty = document(
-                extension, max_line_width=outputs.max_line_width, word_timestamps=outputs.word_timestamps
+                extension,
+                one.output.as_posix(),
+                max_line_width=outputs.max_line_width,
+                word_timestamps=outputs.word_timestamps,
             )
             if outputs.directory is not None:
                 file = GrowingFile(outputs.path(one, extension))
@@ -97,7 +100,8 @@ class Listener:
             elif not outputs.live and extension == "json":
                 displays.append(JSONLines(to_stdout(), one.name if outputs.several else None))
             elif not outputs.live:
-                displays.append(Finals(empty, to_stdout(f"{one.name}: " if outputs.several else "")))
+                named = outputs.several and extension != "ctm"  # whose lines begin with a name
+                displays.append(Finals(empty, to_stdout(f"{one.name}: " if named else "")))
         return displays
 
 

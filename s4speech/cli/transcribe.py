@@ -38,13 +38,14 @@ DEFAULT_MODEL = "en-asr"
 
 
 class Format(str, Enum):
-    """Output formats, by whisper's names."""
+    """Output formats: whisper's, and sclite's CTM."""
 
     txt = "txt"
     vtt = "vtt"
     srt = "srt"
     tsv = "tsv"
     json = "json"
+    ctm = "ctm"
     all = "all"
 
 
@@ -69,7 +70,8 @@ def transcribe(
         typer.Option(
             "--output_format",
             "-f",
-            help="What to write; default: txt, or with --stream into a pipe json, a line for each event.",
+            help="What to write (all: all but ctm); default: txt, or with --stream into a pipe json, a line"
+            " for each event.",
         ),
     ] = None,
     output_dir: Annotated[

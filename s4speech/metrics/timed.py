@@ -68,18 +68,22 @@ def write_ctm(path: str | Path, words: Iterable[TimedWord]) -> None:
 
     Raises InputError: a recording, a channel or a word that is empty or holds a space.
     """
-    lines = []
-    for one in sorted(words, key=lambda word: (word.recording, word.channel, word.start_s)):
-        for name in ("recording", "channel", "word"):
-            value = getattr(one, name)
-            if len(value.split()) != 1 or value != value.strip():
-                raise InputError(
-                    f"{path}: the {name} '{value}' cannot stand in CTM; wanted it without spaces"
-                )
-        confidence = "" if one.confidence is None else f" {one.confidence:.4f}"
-        times = f"{one.start_s:.3f} {one.duration_s:.3f}"
-        lines.append(f"{one.recording} {one.channel} {times} {one.word}{confidence}\n")
-    write_by_rename(path, "".join(lines))
+    ordered = sorted(words, key=lambda word: (word.recording, word.channel, word.start_s))
+    try:
+        write_by_rename(path, "".join(map(ctm_line, ordered)))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def ctm_line(word: TimedWord) -> str:
+    """A line of a CTM file. Raises InputError: recording, channel or word is empty or holds a space."""
+    for name in ("recording", "channel", "word"):
+        value = getattr(word, name)
+        if len(value.split()) != 1 or value != value.strip():
+            raise InputError(f"the {name} '{value}' cannot stand in CTM; wanted it without spaces")
+    confidence = "" if word.confidence is None else f" {word.confidence:.4f}"
+    times = f"{word.start_s:.3f} {word.duration_s:.3f}"
+    return f"{word.recording} {word.channel} {times} {word.word}{confidence}\n"
 
 
 def read_stm(path: str | Path) -> list[Segment]:

@@ -90,7 +90,7 @@ def test_json_lines(run, talk):
     assert run(talk, "--stream", "-f", "json")[1] == out
 
 
-@pytest.mark.parametrize("extension", ["txt", "vtt", "srt", "tsv"])
+@pytest.mark.parametrize("extension", ["txt", "vtt", "srt", "tsv", "ctm"])
 @pytest.mark.parametrize("width", [(), ("--max_line_width", "20")])
 def test_cues_are_those_of_the_whole_file(run, talk, extension, width):
     whole = run(talk, "-f", extension, *width)
@@ -115,6 +115,9 @@ def test_several_files_are_told_apart(run, talk, tmp_path):
     assert out.splitlines()[2:] == [f"{talk}: ALPHA BRAVO CHARLIE DELTA", f"{other}: ALPHA BRAVO"]
     _, out, _ = run(talk, other, "--stream")
     assert [json.loads(line)["file"] for line in out.splitlines()][-2:] == [str(other)] * 2
+    _, live, _ = run(talk, other, "--stream", "-f", "ctm")
+    assert [line.split()[0] for line in live.splitlines()][-3:] == ["talk", "other", "other"]
+    assert run(talk, other, "-f", "ctm")[1] == live
 
 
 def test_a_file_has_its_name_when_it_is_whole(talk, tmp_path):

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from s4speech.cli.formats import as_dict, as_json, document, render
+from s4speech.metrics.timed import read_ctm
 from s4speech.streaming.transcript import Segment, Transcript, Word
 
 
@@ -23,7 +24,7 @@ def transcript(*segments):
 
 
 def as_format(extension, transcript, max_line_width=None):
-    return render(transcript, extension, max_line_width=max_line_width)
+    return render(transcript, extension, "talk", max_line_width=max_line_width)
 
 
 as_txt, as_vtt, as_srt, as_tsv = (partial(as_format, extension) for extension in ("txt", "vtt", "srt", "tsv"))
@@ -94,16 +95,29 @@ def test_max_line_width(width):
     assert all(int(one[1]) <= int(two[0]) for one, two in itertools.pairwise(rows))
 
 
-@pytest.mark.parametrize("extension", ["txt", "vtt", "srt", "tsv"])
+def test_ctm_is_what_score_reads(tmp_path):
+    text = render(TWO, "ctm", "a talk/one")
+    assert text.splitlines()[:2] == [
+        "a_talk/one 1 0.500 0.500 HELLO 0.9000",
+        "a_talk/one 1 1.000 0.500 WORLD 0.9000",
+    ]
+    (tmp_path / "hyp.ctm").write_text(text)
+    assert [(one.word, one.start_s) for one in read_ctm(tmp_path / "hyp.ctm")] == [
+        (word.text, round(word.start_s, 3)) for word in TWO.words
+    ]
+    assert render(EMPTY, "ctm", "talk") == ""
+
+
+@pytest.mark.parametrize("extension", ["txt", "vtt", "srt", "tsv", "ctm"])
 def test_a_file_that_grows_is_the_same_file(extension):
-    growing = document(extension, max_line_width=8)
+    growing = document(extension, "talk", max_line_width=8)
     whole = growing.begin() + "".join(growing.add(one) for one in TWO.segments) + growing.end(4000.0)
-    assert whole == render(TWO, extension, max_line_width=8)
+    assert whole == render(TWO, extension, "talk", max_line_width=8)
 
 
 @pytest.mark.parametrize("some", [EMPTY, TWO])
 def test_json_that_grows_says_the_same(some):
-    growing = document("json", word_timestamps=True)
+    growing = document("json", "talk", word_timestamps=True)
     whole = growing.begin() + "".join(growing.add(one) for one in some.segments) + growing.end(4000.0)
     assert json.loads(whole) == as_dict(some, word_timestamps=True)
-    assert render(some, "json") == as_json(some)
+    assert render(some, "json", "talk") == as_json(some)
