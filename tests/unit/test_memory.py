@@ -19,8 +19,8 @@ from s4speech.data.sampler import EpochSampler
 from s4speech.models.asr.build import build_asr
 from s4speech.models.asr.model import ASRModel
 from s4speech.train.memory import (
+    CPU_WORKSPACE,
     GIB,
-    WORKSPACE,
     EstimatedMemory,
     GPUMemory,
     Shape,
@@ -209,7 +209,7 @@ def test_the_planned_batch_fits_and_a_third_more_does_not() -> None:
 
     def bytes_of(limit_s: float) -> int:
         shapes = worst_shapes(utterances, bucket_edges(utterances, 2), limit_s)
-        return max(fixed + round((1 + WORKSPACE) * recount(model, shape, "32-true")) for shape in shapes)
+        return max(fixed + round((1 + CPU_WORKSPACE) * recount(model, shape, "32-true")) for shape in shapes)
 
     assert bytes_of(found) <= 1.01 * limit < bytes_of(1.3 * found)
     assert memory.fits(worst_shapes(utterances, bucket_edges(utterances, 2), found))
