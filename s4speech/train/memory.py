@@ -27,8 +27,8 @@ NEVER = 1e-12
 # Beside what is saved: gradients of activations and temporary results. Peaks of whole steps (VmHWM) were 0 to
 # 0.14 above, for Conformers with S4D and S4 decoders, float32 and bf16-mixed.
 WORKSPACE = 0.25
-# The same on a CPU, for step after step: batches differ in shape, and those of one leave holes in the heap that
-# the next do not fit. mini.yaml's training came to 3.2 times what is saved (with free pages given back after
+# The same on a CPU, for step after step: batches differ in shape, and one leaves holes in the heap that the
+# next do not fit. mini.yaml's training came to 3.2 times what is saved (with free pages given back after
 # each step to 1.6 times, but steps then take a third longer).
 CPU_WORKSPACE = 2.25
 STEP = 1.01  # between the batches that are tried
