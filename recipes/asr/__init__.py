@@ -177,8 +177,7 @@ def stages_of(config: ASRRecipe) -> Stages:
         stages = streaming_stages(bool(streams.compare_lms), streams.tune is not None, start)
     else:
         stages = offline_stages(config.decode.tune is not None, start)
-    stages = with_plan(stages, config.train)
-    return stages if config.pretrained is None else stages[:-1]  # there is a package already
+    return with_plan(stages, config.train)
 
 
 def main(

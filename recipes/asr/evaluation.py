@@ -242,6 +242,7 @@ def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] 
     """The model card: results are Markdown; limits, of this kind of model, come after those of all."""
     config = context.config
     facts = {
+        "Weights": None if config.pretrained is None else f"of `{config.pretrained}`, trained there",
         "Training data": config.package.data,
         "Licence": config.package.licence,
         "Credit": config.package.credit,
