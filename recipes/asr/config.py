@@ -229,8 +229,8 @@ class PackageConfig(StrictModel):
 
 
 class ASRRecipe(DownloadingConfig):
-    """A whole recipe. pretrained: a model directory in place of a training; it is packaged again with the search,
-    calibration and language model of this recipe.
+    """A whole recipe. pretrained: a model directory in place of a training; it is packaged again, with the
+    search, calibration and language model of this recipe.
     """
 
     corpus: CorpusConfig
