@@ -88,8 +88,9 @@ class FusedLM(StrictModel):
 class TuneConfig(StrictModel):
     """What the tune stage tries for each language model: all combinations, on the validation part alone.
 
-    ctc_weights: parts of CTC in CTC + decoder; none: that of the search. utterances: so many of the part, of
-    all lengths; null: all.
+    ctc_weights: parts of CTC in CTC + decoder; none: as without tuning. (0 is not among them: a streaming
+    search wants more. There they set rescore_weight, too.) utterances: so many of the part, of all lengths;
+    null: all.
     """
 
     weights: Annotated[list[PositiveFloat], Field(min_length=1)]

@@ -232,9 +232,11 @@ def packaged_decoding(context: ASRContext) -> DecodeConfig:
     if context.config.streams or config.packaged_lm is None:
         return found
     fused = chosen_lms(context)[config.packaged_lm]
-    update = {"lm_weight": fused.weight, "length_bonus": fused.length_bonus}
-    if fused.ctc_weight is not None:
-        update["ctc_weight"] = fused.ctc_weight
+    update = {
+        "lm_weight": fused.weight,
+        "length_bonus": fused.length_bonus,
+        "lm_ctc_weight": fused.ctc_weight,
+    }
     return found.model_copy(update=update)
 
 
@@ -251,7 +253,9 @@ def card(context: ASRContext, encoder: str, results: str, limits: Sequence[str] 
         "Hardware": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "Limits": "; ".join(
             [
-                f"trained on the speech of {config.corpus.name} alone",
+                f"trained on the speech of {config.corpus.name} alone"
+                if config.pretrained is None
+                else "those of its training",
                 "other microphones, accents and noise will do worse",
                 *limits,
             ]

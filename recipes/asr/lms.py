@@ -82,7 +82,7 @@ def choose(context: ASRContext, folder: Path, config: TuneConfig, rows: Iterable
         context.say(f"tune: {parts} is tested on, too: what is gained there is chosen there")
     for name in (name for name in rows[0]["texts"] if name != NONE):
         table = [point | errors(name, i) for i, point in enumerate(config.points)]
-        # Of equals the one that interferes least.
+        # Of equals the one that interferes least, then the first.
         best = min(table, key=lambda one: (one["errors"], one["weight"], abs(one["length_bonus"])))
         record["lms"][name] = best | {"table": table}
         told = ", ".join(f"{axis.replace('_', ' ')} {best[axis]:g}" for axis in config.axes)

@@ -15,6 +15,8 @@ from s4speech.config.train import TrainConfig
 from s4speech.errors import InputError
 from s4speech.files import write_by_rename
 from s4speech.train.memory import (
+    CPU_PROGRAM_GIB,
+    CPU_WORKSPACE,
     GIB,
     EstimatedMemory,
     GPUMemory,
@@ -42,14 +44,14 @@ def plan(context: ASRContext, folder: Path) -> None:
     Raises InputError: the longest utterance alone does not fit.
     """
     config = context.config.train
-    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    gpu = _on_gpu(context)
     device = torch.device("cuda" if gpu else "cpu")
     model = context.build_model().to(device)
     for name in config.freeze:
         getattr(model, name).requires_grad_(False)
     available = available_bytes(device) if config.memory_gib is None else round(config.memory_gib * GIB)
-    if config.memory_gib is None and not gpu:  # the processes share it
-        available //= config.devices
+    if config.memory_gib is None and not gpu:  # the processes share it, and each is a program
+        available = available // config.devices - round(CPU_PROGRAM_GIB * GIB)
     limit = max(0, available - (0 if gpu else round(config.cache_gib * GIB)))
     memory: Memory = (GPUMemory if gpu else EstimatedMemory)(model, config, limit)
     utterances = _utterances(context)
@@ -111,7 +113,13 @@ def with_plan(stages: tuple[Stage[ASRContext], ...], config: TrainConfig) -> tup
 
 
 def _fingerprint(context: ASRContext) -> dict[str, Any]:
-    return config_part(context.config, ("model", *(f"train.{key}" for key in KEYS)))
+    """The plans of a GPU do not depend on the constants that a CPU's are made with."""
+    constants = {} if _on_gpu(context) else {"cpu": [CPU_WORKSPACE, CPU_PROGRAM_GIB]}
+    return config_part(context.config, ("model", *(f"train.{key}" for key in KEYS))) | constants
+
+
+def _on_gpu(context: ASRContext) -> bool:
+    return context.config.train.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _utterances(context: ASRContext) -> list[Utterance]:

@@ -107,10 +107,9 @@ def _compared(
 def package(context: ASRContext, folder: Path) -> None:
     """The model directory, with how it streams in its config."""
     results = json.loads((context.exp_dir / "score" / "results.json").read_text("utf-8"))
-    limits = (
-        f"trained on single utterances and up to {context.config.train.join} joined",
-        "no punctuation; people who speak at once are not told apart",
-    )
+    limits = ["no punctuation; people who speak at once are not told apart"]
+    if context.config.pretrained is None:
+        limits.insert(0, f"trained on single utterances and up to {context.config.train.join} joined")
     told = card(context, "streaming Conformer encoder with S4D", _markdown(context, results), limits)
     write_package(context, folder, streaming_config(context, _fitted(context)), told)
 

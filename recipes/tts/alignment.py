@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from recipes.plots import Panels, plot_learning_curves
@@ -13,6 +12,7 @@ from recipes.tts.loaders import planned_s, speech_loader, utterances
 from recipes.tts.plots import plot_alignment
 from s4speech.data.problems import raise_problems
 from s4speech.models.asr.encoder import parameter_count
+from s4speech.models.loading import save_tensors
 from s4speech.models.tts.aligner import Aligner, best_path
 from s4speech.text.phonemes import BEGIN, END, PAUSES
 from s4speech.train.aligner import AlignerTask
@@ -48,7 +48,7 @@ def align(context: TTSContext, folder: Path) -> None:
             if part == "valid" and len(list(folder.glob("*.alignment.png"))) < PLOTTED:
                 symbols = [str(token) for token in context.spoken[name]["tokens"]]
                 plot_alignment(log_probs, durations[name], symbols, folder / f"{name}.alignment.png")
-    save_file(durations, folder / "durations.safetensors")
+    save_tensors(folder / "durations.safetensors", durations)
 
 
 def _check_lengths(context: TTSContext) -> None:

@@ -1,11 +1,9 @@
 """Stages vocoder and finetune."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,6 +14,7 @@ from s4speech.config.tts import AdversarialConfig, VocoderTrainConfig
 from s4speech.data.speech import TensorFile
 from s4speech.data.vocoder import Pieces, SegmentDataset, Segments
 from s4speech.models.asr.encoder import parameter_count
+from s4speech.models.loading import save_tensors
 from s4speech.train.vocoder import AdversarialTask, VocoderTask, fit
 
 VALID_BATCHES = 4
@@ -40,9 +39,7 @@ def finetune(context: TTSContext, folder: Path) -> None:
     config = context.finetuning
     path = folder / "mels.safetensors"
     if not path.exists():
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # each process of a training may make it
-        save_file(_predicted(context), unfinished)
-        unfinished.replace(path)
+        save_tensors(path, _predicted(context))  # each process of a training may make it
     torch.manual_seed(config.seed)
     vocoder = context.trained_vocoder("vocoder").train().requires_grad_(True)
     task = (

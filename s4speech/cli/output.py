@@ -48,7 +48,9 @@ class Outputs:
         self.word_timestamps, self.max_line_width = word_timestamps, max_line_width
         if directory is not None:
             _check_names(inputs, directory)
-        elif chosen == "all" or (self.several and chosen not in ("txt", "json", "ctm")):
+        elif chosen == "ctm":
+            _check_recordings(inputs)
+        elif chosen == "all" or (self.several and chosen not in ("txt", "json")):
             what = f"-f {chosen}" + (" of several files" if self.several else "")
             raise InputError(f"{what}: the terminal cannot hold it; give a folder with -o DIR")
 
@@ -75,7 +77,7 @@ class Outputs:
             content = render(
                 transcript,
                 extension,
-                one.output.as_posix(),
+                one.output.name,
                 max_line_width=self.max_line_width,
                 word_timestamps=self.word_timestamps,
             )
@@ -117,6 +119,17 @@ class GrowingFile:
 
     def _named(self, error: OSError) -> OSError:
         return OSError(error.errno, error.strerror, str(self._path))
+
+
+def _check_recordings(inputs: list[Input]) -> None:
+    """Raise InputError: two recordings would have one name in the CTM of all."""
+    by_name: dict[str, str] = {}
+    for one in inputs:
+        other = by_name.setdefault("_".join(one.output.name.split()), one.name)
+        if other != one.name:
+            raise InputError(
+                f"{one.name}: it has the name of {other} in CTM; write a file for each with -o DIR"
+            )
 
 
 def _check_names(inputs: list[Input], directory: Path) -> None:

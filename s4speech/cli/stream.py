@@ -90,7 +90,7 @@ class Listener:
         for extension in outputs.extensions:
             empty = document(
                 extension,
-                one.output.as_posix(),
+                one.output.name,
                 max_line_width=outputs.max_line_width,
                 word_timestamps=outputs.word_timestamps,
             )

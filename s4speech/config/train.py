@@ -106,7 +106,8 @@ class TrainConfig(TrainerConfig):
     """Training of a recognition model.
 
     max_duration_s: seconds of audio a micro-batch, padding included; auto: the most that fits into memory_gib
-    (null: into what is free), which the stage `plan` finds once; on a CPU beside the program's own 1.2 GiB.
+    (null: into what is free), which the stage `plan` finds once; on a CPU beside the program's own 1.2 GiB
+    (null: with them).
     speeds: each utterance is heard once an epoch, at one of these speeds. augment_after: epochs at the
     beginning without SpecAugment and without dropout in the encoder. curriculum: epochs before the first full
     one with short utterances only; CTC finds the alignment of 12 s utterances far sooner after it has found

@@ -61,6 +61,11 @@ def read_texts(reference: Path, hypotheses: Sequence[Path], kind: Format | None 
     else:
         refs = _read(reference, formats[0])
         systems = [_read(path, one) for path, one in zip(hypotheses, formats[1:], strict=True)]
+        if formats[0] != "ctm":
+            systems = [
+                _with_silent(system, refs) if one == "ctm" else system
+                for system, one in zip(systems, formats[1:], strict=True)
+            ]
         speakers = {} if formats[0] == "lines" else {utterance: speaker_of(utterance) for utterance in refs}
     for path, system, one in zip(hypotheses, systems, formats[1:], strict=True):
         _check_same_lines(reference, refs, path, system) if one == "lines" else None
@@ -98,6 +103,11 @@ def detect(path: Path) -> Format:
     if len(names) == len(rows) and all(any(letter.isdigit() for letter in name) for name in names):
         return "kaldi"
     return "lines"
+
+
+def _with_silent(system: Mapping[str, str], refs: Mapping[str, str]) -> Mapping[str, str]:
+    """A recording without words has no line in a CTM: its text is empty. Ids that are all others stay so."""
+    return dict.fromkeys(refs, "") | dict(system) if refs.keys() & system.keys() else system
 
 
 def _read(path: Path, kind: Format) -> dict[str, str]:

@@ -54,7 +54,7 @@ def check_directory(directory: Path, task: str = "asr") -> None:
 
 
 def check_lm(path: Path) -> None:
-    """Raise InputError unless a language model may be there: a file, or a model directory of one."""
+    """Raise InputError unless a language model may be there: a file, or a model directory of or with one."""
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"language model {path}: no such file or directory")
@@ -62,8 +62,11 @@ def check_lm(path: Path) -> None:
     config = path / "config.yaml"
     if not config.is_file():
         raise _missing(config, LM_FILES)
-    task = read_yaml(config).get("task")
-    if task != "lm":
+    about = read_yaml(config)
+    task = about.get("task")
+    if task == "asr" and about.get("lm") is None:
+        raise InputError(f"{config}: lm: there is no language model in this directory; name another")
+    if task not in ("lm", "asr"):
         raise InputError(f"{config}: task: got {task!r}; wanted 'lm', a language model")
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from s4speech.config.base import StrictModel, dump_config, load_config
+from s4speech.config.files import read_yaml
 from s4speech.config.lm import AnyLMConfig, LMConfig, NgramLMConfig, TransformerLMConfig
 from s4speech.errors import InputError
 from s4speech.layers import (
@@ -21,6 +22,7 @@ from s4speech.layers import (
     State,
 )
 from s4speech.layers.sequence import frozen_copy
+from s4speech.models.directory import check_lm
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer, save_tensors
 from s4speech.search.hypothesis import Scorer
 from s4speech.search.ngram import KenLM, NgramLM, load_ngram_scorer
@@ -152,7 +154,8 @@ def load_lm(folder: str | Path) -> tuple[LanguageModel, LMPackageConfig]:
 def load_scorer(path: str | Path, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> Scorer:
     """A language model over the tokens of `tokenizer`, for shallow fusion in any search.
 
-    path: a model directory of a language model, or an n-gram file over the tokens.
+    path: a model directory of a language model, or of a recogniser with one in it; or an n-gram file over the
+    tokens.
 
     Raises InputError naming the file: missing, damaged, or over the tokens of another tokenizer.
     """
@@ -175,6 +178,13 @@ def load_language_model(
         )
     if (path / NGRAMS).is_file():
         return load_ngram_scorer(path, tokenizer, device)
+    if read_yaml(path / "config.yaml").get("task") == "asr":
+        from s4speech.models.package import load_asr  # which imports this module
+
+        check_lm(path)
+        inside = load_asr(path, device).lm
+        assert inside is not None  # config.yaml says so
+        return inside
     return load_lm(path)[0]
 
 

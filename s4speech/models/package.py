@@ -39,9 +39,13 @@ class JointConfig(StrictModel):
 
 
 class DecodeConfig(JointConfig):
-    """And how its language model, if it has one, is used; a streaming model says it in its search."""
+    """And how its language model, if it has one, is used; a streaming model says it in its search.
+
+    lm_ctc_weight: ctc_weight beside it; null: as without it.
+    """
 
     lm_weight: NotNegativeFloat = 0.0
+    lm_ctc_weight: Annotated[float, Field(ge=0, le=1)] | None = None
     length_bonus: Finite = 0.0
 
 

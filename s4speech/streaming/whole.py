@@ -57,6 +57,8 @@ class OfflineWindows:
         self._decoder = package.model.decoder.freeze()
         self._tokenizer, self._defaults = package.tokenizer, package.config.decode
         self._lm = None if lm is None else (lm, self._defaults.lm_weight)
+        beside = None if lm is None else self._defaults.lm_ctc_weight
+        self._ctc_weight = self._defaults.ctc_weight if beside is None else beside
 
     @torch.inference_mode()
     def decode(
@@ -65,7 +67,7 @@ class OfflineWindows:
         if options.hotwords is not None:
             raise InputError("hotwords: not for this model; use one whose encoder.type is streaming")
         beam = self._defaults.beam if options.beam is None else options.beam
-        ctc_weight = self._defaults.ctc_weight if options.ctc_weight is None else options.ctc_weight
+        ctc_weight = self._ctc_weight if options.ctc_weight is None else options.ctc_weight
         features = self._model.features(samples.to(self._device), lengths.to(self._device))
         heard = hear(self._model, *features)
         found = search(

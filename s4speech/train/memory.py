@@ -24,13 +24,14 @@ from s4speech.train.optim import build_optimizer, parameter_groups
 GIB = 2**30
 # A batch that is less likely than this is not planned for; an epoch of 960 h has some 10^4 batches.
 NEVER = 1e-12
-# Beside what is saved: gradients of activations and temporary results. Peaks of whole steps (VmHWM) were 0 to
-# 0.14 above, for Conformers with S4D and S4 decoders, float32 and bf16-mixed.
+# Beside what is saved: gradients of activations and temporary results. Peaks of single steps (VmHWM) were 0
+# to 0.14 above, for Conformers with S4D and S4 decoders, float32 and bf16-mixed.
 WORKSPACE = 0.25
-# The same on a CPU, for step after step: batches differ in shape, and one leaves holes in the heap that the
+# The same for step after step on a CPU: batches differ in shape, and one leaves holes in the heap that the
 # next do not fit. mini.yaml's training came to 3.2 times what is saved (with free pages given back after
 # each step to 1.6 times, but steps then take a third longer).
 CPU_WORKSPACE = 2.25
+CPU_PROGRAM_GIB = 1.2  # the program itself, with what it reads ahead
 STEP = 1.01  # between the batches that are tried
 # Of a GPU: for fragments of the allocator and the libraries' own buffers.
 GPU_PART = 0.9

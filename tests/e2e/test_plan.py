@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from recipes.asr import _training, stages_of, training
+from recipes.asr import _training, plan, stages_of, training
 from recipes.asr.config import ASRRecipe
 from recipes.asr.context import ASRContext
 from recipes.asr.plan import _joined
@@ -79,6 +79,17 @@ def test_an_utterance_that_does_not_fit_is_said(recipes_here: Run, mine: Experim
     assert code == 2 and error.count("\n") == 1
     assert "train.max_duration_s" in error and "does not fit into 0.00 GiB" in error
     assert not (mine.exp_dir / "plan" / "plan.json").exists()
+
+
+def test_a_plan_for_a_cpu_is_of_the_constants_it_was_made_with(
+    mine: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ASRContext(load_config(ASRRecipe, mine.config, AUTO), Console(), "")
+    before = plan._fingerprint(context)
+    monkeypatch.setattr(plan, "CPU_WORKSPACE", 3.0)
+    assert plan._fingerprint(context) != before
+    monkeypatch.setattr(plan, "_on_gpu", lambda context: True)
+    assert "cpu" not in plan._fingerprint(context)
 
 
 def test_a_recipe_with_a_number_is_as_it_was(mine: Experiment) -> None:

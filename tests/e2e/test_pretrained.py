@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import Experiment
+from tests.conftest import Experiment, snapshot
 
 
 def test_a_model_directory_is_decoded_as_the_trained_model(finished: Experiment, tmp_path: Path) -> None:
@@ -39,6 +39,13 @@ def test_it_is_packaged_again_with_another_search(finished: Experiment, tmp_path
     assert (two["decode"]["beam"], two["decode"]["ctc_weight"]) == (3, 0.7)
     assert one | {"decode": {}} == two | {"decode": {}}
     assert f"Weights: of `{finished.model}`" in (again / "README.md").read_text()
+
+
+def test_a_directory_that_the_recipe_would_write_over_is_refused(finished: Experiment) -> None:
+    before = snapshot(finished.exp_dir)
+    ran = finished.run(f"pretrained={finished.model}")
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and "lies in exp_dir" in ran.stderr
+    assert snapshot(finished.exp_dir) == before
 
 
 def test_no_such_directory_is_one_line(finished: Experiment, tmp_path: Path) -> None:

@@ -122,6 +122,25 @@ def test_the_model_directory_streams_as_it_was_decoded(streamed: Experiment, tin
         assert len(row["words"]) == len(row["160ms/rescored"].split())
 
 
+def test_it_is_packaged_again_with_another_search(streamed: Experiment, tmp_path: Path) -> None:
+    again = tmp_path / "exp"
+    done = streamed.run(
+        f"pretrained={streamed.model}", f"exp_dir={again}", "streaming.search.beam=3", "streaming.full=false"
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    one, two = streamed.model, again / "package" / "tiny"
+    for name in ("model.safetensors", "stats.safetensors", "tokenizer.model"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    config, record = (
+        yaml.safe_load((two / "config.yaml").read_text()),
+        json.loads((again / "calibrate" / "calibration.json").read_text()),
+    )
+    assert config["streaming"]["search"]["beam"] == 3
+    assert config["streaming"]["calibration"] == {name: record[name] for name in ("scale", "offset")}
+    card = (two / "README.md").read_text()
+    assert "those of its training" in card and "joined;" not in card and "trained on the speech" not in card
+
+
 def test_the_validation_part_can_be_decoded_to_tune_the_search(
     streamed: Experiment, recipes_here: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -118,6 +118,10 @@ def test_several_files_are_told_apart(run, talk, tmp_path):
     _, live, _ = run(talk, other, "--stream", "-f", "ctm")
     assert [line.split()[0] for line in live.splitlines()][-3:] == ["talk", "other", "other"]
     assert run(talk, other, "-f", "ctm")[1] == live
+    (tmp_path / "folder").mkdir()
+    same = write(tmp_path / "folder" / "other.flac", 0.6)
+    code, out, error = run(same, other, "-f", "ctm")
+    assert (code, out) == (2, "") and error.count("\n") == 1 and "has the name of" in error
 
 
 def test_a_file_has_its_name_when_it_is_whole(talk, tmp_path):

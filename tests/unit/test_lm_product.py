@@ -112,6 +112,23 @@ def test_given_it_is_used_as_from_the_directory(recogniser: Path, kind: str, tmp
     assert heard(Recognizer(dataclasses.replace(package, config=config), lm=scorer)) == given
 
 
+def test_beside_a_language_model_ctc_has_another_weight(recogniser: Path, tmp_path: Path) -> None:
+    package = load_asr(recogniser)
+    if package.config.streaming is not None:
+        pytest.skip("a streaming model says it in its search")
+    path = write_lm("s4", tmp_path, recogniser / "tokenizer.model")
+
+    def texts(lm_weight: float, **decode: float) -> list[str]:
+        own = package.config.decode.model_copy(update={"lm_weight": lm_weight} | decode)
+        config = package.config.model_copy(update={"decode": own})
+        lm = load_scorer(path, package.tokenizer) if lm_weight else None
+        return heard(Recognizer(dataclasses.replace(package, config=config), lm=lm))
+
+    beside = texts(0.8, lm_ctc_weight=0.95)
+    assert beside == texts(0.8, ctc_weight=0.95) != texts(0.8)
+    assert texts(0.0, lm_ctc_weight=0.95) == texts(0.0)
+
+
 def test_what_is_wrong_is_said_in_a_line(recogniser: Path, tmp_path: Path) -> None:
     assert "has no language model; give one" in message(lambda: Recognizer.load(recogniser, lm_weight=0.5))
     assert "lm_weight: got -1" in message(lambda: Recognizer.load(recogniser, lm=tmp_path, lm_weight=-1))
@@ -150,6 +167,6 @@ def test_the_command_takes_one(
     wanted = Recognizer.load(recogniser, lm=path, lm_weight=0.8, length_bonus=0.5)
     assert with_it.split() == wanted.transcribe_file(tmp_path / "a.wav").text.split()
     code, out, error = command(*base, "--lm", recogniser)
-    assert (code, out) == (2, "") and one_line(error) and "task: got 'asr'; wanted 'lm'" in error
+    assert (code, out) == (2, "") and one_line(error) and "there is no language model in" in error
     code, out, error = command(*base, "--lm-weight", 0.5)
     assert (code, out) == (2, "") and one_line(error) and "has no language model" in error

@@ -1,5 +1,6 @@
 """A model directory: what is saved is loaded, and everything wrong with one is said in a line."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from s4speech.config.asr import ASRConfig, ConformerConfig, FeatureConfig, S4Dec
 from s4speech.errors import InputError
 from s4speech.models.asr.build import build_asr
 from s4speech.models.directory import FILES
+from s4speech.models.loading import save_tensors
 from s4speech.models.package import ASRPackageConfig, DecodeConfig, load_asr, save_asr
 from s4speech.text.tokenizer import Tokenizer
 
@@ -47,9 +49,14 @@ def folder(packaged: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packaged, tmp_path / "copy"))
 
 
-def test_who_may_read_files_may_read_weights(packaged: Path) -> None:
-    modes = {path.name: oct(path.stat().st_mode) for path in packaged.iterdir()}
-    assert modes["model.safetensors"] == modes["stats.safetensors"] == modes["config.yaml"]
+def test_who_may_read_files_may_read_weights(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 def test_what_is_saved_is_loaded(packaged: Path) -> None:

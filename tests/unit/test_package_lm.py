@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from s4speech.config.lm import S4LMConfig
-from s4speech.models.lm import LanguageModel
+from s4speech.models.lm import LanguageModel, load_language_model
 from s4speech.models.package import LM_FILE, ASRPackage, load_asr, save_asr
 from s4speech.streaming.recognizer import Recognizer
 from tests.conftest import message
@@ -94,6 +94,25 @@ def test_a_language_model_of_other_tokens_is_named(folder: Path) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     told = message(lambda: load_asr(folder))
     assert told.startswith(f"{folder / 'config.yaml'}: lm.vocab_size: got 31, wanted the model's 30")
+
+
+def test_it_can_be_named_by_the_directory_it_is_in(
+    trained: tuple[ASRPackage, Path], folder: Path, tmp_path: Path
+) -> None:
+    package, tokenizer = trained
+    assert package.lm is not None
+    inside = load_language_model(folder, package.tokenizer)
+    assert isinstance(inside, LanguageModel) and inside.config == package.lm.config
+    for name, value in package.lm.state_dict().items():
+        assert torch.equal(inside.state_dict()[name], value), name
+    without = save(
+        tmp_path / "without",
+        (replace(package, config=package.config.model_copy(update={"lm": None})), tokenizer),
+        lm=None,
+    )
+    told = message(lambda: load_language_model(without, package.tokenizer))
+    assert told.startswith(f"{without / 'config.yaml'}: lm: there is no language model")
+    assert said(Recognizer.load(without, lm=folder, lm_weight=0.5)) == said(Recognizer.load(folder))
 
 
 def test_a_missing_language_model_is_named(folder: Path) -> None:

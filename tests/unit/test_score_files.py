@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from s4speech.errors import InputError
+from s4speech.metrics.error_rate import score
 from s4speech.metrics.texts import detect, read_texts
 from s4speech.metrics.timed import TimedWord, cut, read_ctm, read_stm, write_ctm
 from s4speech.metrics.trn import read_trn, speaker_of, write_trn
@@ -133,6 +134,12 @@ def test_ctm_with_ctm_and_with_ids(tmp_path):
     assert read_texts(ctm, [ctm]).refs == {"u1": "a b", "u2-A": "c", "u2-B": "d"}
     ref = write(tmp_path / "r.trn", "a (u1)\nc (u2-A)\nd (u2-B)\n")
     assert read_texts(ref, [ctm]).systems[0]["u1"] == "a b"
+    # a recording in which nothing was heard has no line; but a CTM of other recordings is a mistake
+    more = write(tmp_path / "more.trn", "a (u1)\nc (u2-A)\nd (u2-B)\ne f (u3)\n")
+    found = read_texts(more, [ctm])
+    assert found.systems[0]["u3"] == "" and score(found.refs, found.systems[0]).words.deletions == 2
+    other = write(tmp_path / "other.trn", "a (x1)\n")
+    assert read_texts(other, [ctm]).systems[0].keys() == {"u1", "u2-A", "u2-B"}
 
 
 def test_ctm_round_trip(tmp_path):
