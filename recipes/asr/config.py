@@ -114,8 +114,8 @@ class TuneConfig(StrictModel):
 class DecodeStageConfig(JointConfig):
     """Decoding of the test parts. methods: each is decoded and scored.
 
-    lms: by name; `joint` is decoded without one and with each. tune: chooses their weights and length
-    bonuses. packaged_lm: the one of `lms` that goes into the model directory.
+    lms: by name; `joint` is decoded without one and with each. tune: chooses their weights, length
+    bonuses and CTC weights. packaged_lm: the one of `lms` that goes into the model directory.
     max_duration_s: seconds of audio searched together. device: auto is a GPU where there is one. processes:
     that share the work, on one thread or one GPU each.
     """
