@@ -19,6 +19,7 @@ from recipes.asr.config import DecodeStageConfig, FusedLM, Unit
 from recipes.asr.context import ASRContext
 from recipes.asr.gains import add_gains, gain_table, gains
 from recipes.asr.lms import chosen_lms, load_lms
+from recipes.asr.pretrained import has_language_model
 from recipes.asr.report import report as write_pages
 from recipes.asr.shards import Result, Shards, Work
 from recipes.asr.training import averaged_model
@@ -223,6 +224,10 @@ def write_package(
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
     context.say(f"package: the model is in {target}")
+    if lm is None and has_language_model(context):
+        key = "streaming.lm" if context.config.streams else "decode.lms and decode.packaged_lm"
+        told = f"package: without the language model of {config.pretrained}; name that in {key} to keep it"
+        context.say(told)
 
 
 def packaged_decoding(context: ASRContext) -> DecodeConfig:

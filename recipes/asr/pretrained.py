@@ -1,4 +1,4 @@
-"""A model directory in place of a training: its model is decoded, compared, scored."""
+"""A model directory in place of a training: its model is decoded, compared, scored, packaged again."""
 
 from pathlib import Path
 
@@ -39,6 +39,13 @@ def source(context: ASRContext) -> Path:
     """The directory."""
     assert context.config.pretrained is not None  # the stages are there only with it
     return Path(context.config.pretrained)
+
+
+def has_language_model(context: ASRContext) -> bool:
+    """The recipe begins from a directory that has one."""
+    if context.config.pretrained is None:
+        return False
+    return load_config(ASRPackageConfig, source(context) / "config.yaml").lm is not None
 
 
 def tokenizer(context: ASRContext, folder: Path) -> None:

@@ -18,7 +18,7 @@ from recipes.asr import stages_of
 from recipes.asr.config import ASRRecipe, FusionConfig, TuneConfig
 from recipes.asr.context import ASRContext
 from recipes.asr.data import prepare
-from recipes.asr.evaluation import Clock, decode, hear_cuts, packaged_decoding, score
+from recipes.asr.evaluation import Clock, decode, hear_cuts, packaged_decoding, score, write_package
 from recipes.asr.gains import gains
 from recipes.asr.lms import at_point, choose
 from recipes.asr.shards import Result, Shards, Work
@@ -34,7 +34,8 @@ from s4speech.config.streaming import SearchOptions
 from s4speech.data.processes import Launched, TookPart
 from s4speech.metrics.error_rate import score as error_report
 from s4speech.models.asr.recognize import search
-from s4speech.models.lm import LanguageModel, LMPackageConfig, load_scorer, save_lm
+from s4speech.models.lm import LanguageModel, LMPackageConfig, load_lm, load_scorer, save_lm
+from s4speech.models.package import ASRPackageConfig, load_asr, save_asr
 from s4speech.text.tokenizer import BLANK, Tokenizer
 from tests.conftest import message
 from tests.e2e.corpus import make_corpus
@@ -184,6 +185,27 @@ def test_a_language_model_may_have_a_ctc_weight_of_its_own(shelf: Path, tmp_path
     assert any(row["joint+other"] != row["joint+same"] for row in rows)
     for name, wanted in (("as_without", None), ("other", 0.9)):
         assert packaged_decoding(with_packaged(context, name)).lm_ctc_weight == wanted
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_language_model_that_is_left_out_is_told(
+    shelf: Path, tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    decode_section: dict[str, Any] = (
+        {"lms": {"own": {"path": str(source)}}, "packaged_lm": "own"} if kept else {}
+    )
+    context = make_context(shelf, tmp_path / "exp", pretrained=str(source), decode=decode_section)
+    lm, _ = load_lm(shelf / "s4")
+    config = ASRPackageConfig(model=context.model_config(), lm=lm.config)
+    source.mkdir()
+    save_asr(source, config, averaged_model(context), context.tokenizer_path, "card", lm=lm)
+    told: list[str] = []
+    monkeypatch.setattr(context, "say", told.append)
+    write_package(context, tmp_path, None, "card")
+    again = load_asr(tmp_path / "tiny")
+    assert (again.lm is not None) == kept
+    assert any("without the language model of" in one for one in told) != kept
 
 
 def streaming_section(shelf: Path) -> dict[str, Any]:
