@@ -29,6 +29,7 @@ from s4speech.train.memory import (
     largest_batch,
     worst_shapes,
 )
+from s4speech.train.strategy import on_gpu
 
 PLAN = "plan.json"
 BUCKETS, UTTERANCES = 20, 8  # of `EpochSampler`: buckets, and how many utterances each has at least
@@ -44,7 +45,7 @@ def plan(context: ASRContext, folder: Path) -> None:
     Raises InputError: the longest utterance alone does not fit.
     """
     config = context.config.train
-    gpu = _on_gpu(context)
+    gpu = on_gpu(config)
     device = torch.device("cuda" if gpu else "cpu")
     model = context.build_model().to(device)
     for name in config.freeze:
@@ -114,12 +115,8 @@ def with_plan(stages: tuple[Stage[ASRContext], ...], config: TrainConfig) -> tup
 
 def _fingerprint(context: ASRContext) -> dict[str, Any]:
     """The plans of a GPU do not depend on the constants that a CPU's are made with."""
-    constants = {} if _on_gpu(context) else {"cpu": [CPU_WORKSPACE, CPU_PROGRAM_GIB]}
+    constants = {} if on_gpu(context.config.train) else {"cpu": [CPU_WORKSPACE, CPU_PROGRAM_GIB]}
     return config_part(context.config, ("model", *(f"train.{key}" for key in KEYS))) | constants
-
-
-def _on_gpu(context: ASRContext) -> bool:
-    return context.config.train.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _utterances(context: ASRContext) -> list[Utterance]:

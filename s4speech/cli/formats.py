@@ -139,11 +139,16 @@ class _CueDocument:
         return ""
 
 
+def ctm_name(recording: str) -> str:
+    """Return a recording's name without spaces, which cannot stand in CTM: each is an underscore."""
+    return "_".join(recording.split())
+
+
 class _CTMDocument:
-    """Words with their times and confidences; a space in the recording's name becomes an underscore."""
+    """Words with their times and confidences."""
 
     def __init__(self, name: str) -> None:
-        self._recording = "_".join(name.split())
+        self._recording = ctm_name(name)
 
     def begin(self) -> str:
         return ""

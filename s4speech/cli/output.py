@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,24 +124,27 @@ class GrowingFile:
 
 def _check_recordings(inputs: list[Input]) -> None:
     """Raise InputError: two recordings would have one name in the CTM of all."""
-    by_name: dict[str, str] = {}
-    for one in inputs:
-        other = by_name.setdefault("_".join(one.output.name.split()), one.name)
-        if other != one.name:
-            raise InputError(
-                f"{one.name}: it has the name of {other} in CTM; write a file for each with -o DIR"
-            )
+    from s4speech.cli.formats import ctm_name
+
+    for one, other in _alike(inputs, lambda one: ctm_name(one.output.name)):
+        raise InputError(f"{one}: it has the name of {other} in CTM; write a file for each with -o DIR")
 
 
 def _check_names(inputs: list[Input], directory: Path) -> None:
     """Make the output folder. Raises InputError: it is a file, or two inputs would write the same output."""
-    by_output: dict[Path, str] = {}
-    for one in inputs:
-        other = by_output.setdefault(one.output, one.name)
-        if other != one.name:
-            raise InputError(
-                f"{one.name}: its output would have the name of {other}'s; give each its own folder with -o"
-            )
+    for one, other in _alike(inputs, lambda one: one.output):
+        raise InputError(
+            f"{one}: its output would have the name of {other}'s; give each its own folder with -o"
+        )
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: is a file; wanted a folder for the transcripts after -o")
     directory.mkdir(parents=True, exist_ok=True)
+
+
+def _alike(inputs: list[Input], key: Callable[[Input], object]) -> Iterator[tuple[str, str]]:
+    """Yield the names of inputs that share their key with another one, and that one's."""
+    first: dict[object, str] = {}
+    for one in inputs:
+        other = first.setdefault(key(one), one.name)
+        if other != one.name:
+            yield one.name, other

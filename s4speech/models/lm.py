@@ -22,7 +22,7 @@ from s4speech.layers import (
     State,
 )
 from s4speech.layers.sequence import frozen_copy
-from s4speech.models.directory import check_lm
+from s4speech.models.directory import check_directory, check_lm
 from s4speech.models.loading import as_half, build_checked, load_tensors, load_tokenizer, save_tensors
 from s4speech.search.hypothesis import Scorer
 from s4speech.search.ngram import KenLM, NgramLM, load_ngram_scorer
@@ -179,12 +179,14 @@ def load_language_model(
     if (path / NGRAMS).is_file():
         return load_ngram_scorer(path, tokenizer, device)
     if read_yaml(path / "config.yaml").get("task") == "asr":
-        from s4speech.models.package import load_asr  # which imports this module
+        # imports this module
+        from s4speech.models.package import ASRPackageConfig, load_lm_inside
 
         check_lm(path)
-        inside = load_asr(path, device).lm
-        assert inside is not None  # config.yaml says so
-        return inside
+        check_directory(path)
+        inside = load_config(ASRPackageConfig, path / "config.yaml").lm
+        assert inside is not None  # `check_lm`
+        return load_lm_inside(path, inside, tokenizer, device)
     return load_lm(path)[0]
 
 

@@ -123,15 +123,22 @@ def load_asr(folder: str | Path, device: torch.device | str = "cpu") -> ASRPacka
     statistics = {name: wanted.pop(name) for name in STATISTICS}
     state = load_tensors(folder / "model.safetensors", wanted)
     model.load_state_dict(state | load_tensors(folder / "stats.safetensors", statistics))
-    lm: LanguageModel | NgramLM | None = None
-    if config.lm is not None:
-        if config.lm.vocab_size != tokenizer.vocab_size:
-            raise InputError(
-                f"{folder / 'config.yaml'}: lm.vocab_size: got {config.lm.vocab_size}, wanted the model's "
-                f"{tokenizer.vocab_size}; the language model is another model's"
-            )
-        if isinstance(config.lm, NgramLMConfig):
-            lm = NgramLM(folder, tokenizer, device)
-        else:
-            lm = build_lm(config.lm, folder / "config.yaml", folder / LM_FILE)
+    lm = None if config.lm is None else load_lm_inside(folder, config.lm, tokenizer, device)
     return ASRPackage(model.eval().requires_grad_(False), tokenizer, config, lm)
+
+
+def load_lm_inside(
+    folder: Path, config: AnyLMConfig, tokenizer: Tokenizer, device: torch.device | str
+) -> LanguageModel | NgramLM:
+    """The language model in a recogniser's directory, alone. config: `lm` of its config.yaml.
+
+    Raises InputError as `load_asr` does.
+    """
+    if config.vocab_size != tokenizer.vocab_size:
+        raise InputError(
+            f"{folder / 'config.yaml'}: lm.vocab_size: got {config.vocab_size}, wanted the model's "
+            f"{tokenizer.vocab_size}; the language model is another model's"
+        )
+    if isinstance(config, NgramLMConfig):
+        return NgramLM(folder, tokenizer, device)
+    return build_lm(config, folder / "config.yaml", folder / LM_FILE)

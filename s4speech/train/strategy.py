@@ -44,6 +44,11 @@ def check_processes(config: TrainerConfig) -> None:
         )
 
 
+def on_gpu(config: TrainerConfig) -> bool:
+    """Whether a training takes GPUs."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def make_strategy(config: TrainerConfig) -> Strategy | str:
     """Lightning's strategy for a training. Raises InputError: see `check_processes`."""
     check_processes(config)
@@ -54,8 +59,7 @@ def make_strategy(config: TrainerConfig) -> Strategy | str:
         )
     if config.processes == 1:
         return "auto"
-    on_cpu = config.accelerator == "cpu" or not torch.cuda.is_available()
     # Buffers never change while training, and processes do not evaluate the same number of batches. On a CPU,
     # Lightning's own choice would run the whole recipe again in each process.
-    method: Literal["fork", "popen"] = "fork" if on_cpu and not launched().outside else "popen"
+    method: Literal["fork", "popen"] = "popen" if on_gpu(config) or launched().outside else "fork"
     return DDPStrategy(start_method=method, broadcast_buffers=False)

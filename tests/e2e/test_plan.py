@@ -88,7 +88,7 @@ def test_a_plan_for_a_cpu_is_of_the_constants_it_was_made_with(
     before = plan._fingerprint(context)
     monkeypatch.setattr(plan, "CPU_WORKSPACE", 3.0)
     assert plan._fingerprint(context) != before
-    monkeypatch.setattr(plan, "_on_gpu", lambda context: True)
+    monkeypatch.setattr(plan, "on_gpu", lambda config: True)
     assert "cpu" not in plan._fingerprint(context)
 
 
